@@ -1,0 +1,202 @@
+"""Every error that Privity raises.
+
+PrivityError
+├── ApiError                      what an app is told, in OpenAI's form
+│   ├── InvalidRequestError       400
+│   │   ├── ContextLengthError    400
+│   │   └── WrongTaskError        400
+│   ├── ForbiddenOriginError      403
+│   ├── RouteNotFoundError        404
+│   ├── ModelNotFoundError        404
+│   ├── MethodNotAllowedError     405
+│   ├── PayloadTooLargeError      413
+│   ├── UnsupportedMediaError     415
+│   ├── MisdirectedError          421
+│   ├── EngineFailedError         502
+│   ├── UnavailableError          503
+│   └── EngineTimeoutError        504
+├── UpstreamError                 what the HTTP client raises, and nothing else
+│   ├── UpstreamUnreachableError
+│   ├── UpstreamTimeoutError
+│   └── UpstreamProtocolError
+├── ClientGoneError               nobody is left to be told
+└── StartError                    what a person at a terminal is told: what went wrong, and the way out
+"""
+
+from typing import ClassVar
+
+
+class PrivityError(Exception):
+    """The root. Its text is for people; programs decide by class and attributes."""
+
+
+class ApiError(PrivityError):
+    """An error in OpenAI's form: `{"error": {"message", "type", "param", "code"}}`, sent with `status`."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: str | None = None
+    param: str | None = None
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if param is not None:
+            self.param = param
+        if code is not None:
+            self.code = code
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers that go with this status."""
+        return []
+
+    def body(self) -> dict[str, object]:
+        """Return the answer's JSON object."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+class InvalidRequestError(ApiError):
+    """The request can't be carried out as it stands."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_request"
+
+
+class ContextLengthError(InvalidRequestError):
+    """More tokens than the model can take."""
+
+    code = "context_length_exceeded"
+
+
+class WrongTaskError(InvalidRequestError):
+    """The model is there, but cannot do this."""
+
+    code = "task_not_supported"
+    param = "model"
+
+
+class ForbiddenOriginError(ApiError):
+    """A web page of a foreign origin asked."""
+
+    status = 403
+    type = "permission_error"
+    code = "origin_not_allowed"
+
+
+class RouteNotFoundError(ApiError):
+    """No such path."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "unknown_url"
+
+
+class ModelNotFoundError(ApiError):
+    """No such model, or none that serves now."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "model_not_found"
+    param = "model"
+
+
+class MethodNotAllowedError(ApiError):
+    """The path is there, but not for this method."""
+
+    status = 405
+    type = "invalid_request_error"
+    code = "method_not_allowed"
+
+    def __init__(self, message: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers that go with this status."""
+        return [(b"allow", ", ".join(self.allowed).encode())]
+
+
+class PayloadTooLargeError(ApiError):
+    """The body is over the limit."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+
+
+class UnsupportedMediaError(ApiError):
+    """The body is of a kind that this endpoint does not take."""
+
+    status = 415
+    type = "invalid_request_error"
+    code = "unsupported_media_type"
+
+
+class MisdirectedError(ApiError):
+    """The request names a host that is not this one (RFC 9110 section 15.5.20)."""
+
+    status = 421
+    type = "permission_error"
+    code = "host_not_allowed"
+
+
+class EngineFailedError(ApiError):
+    """The engine, or a role on the way to it, answered with something that is of no use."""
+
+    status = 502
+    code = "engine_error"
+
+
+class UnavailableError(ApiError):
+    """Nobody serves this now; `retry_after` seconds later somebody may."""
+
+    status = 503
+    code = "model_unavailable"
+
+    def __init__(self, message: str, *, retry_after: int = 2, param: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers that go with this status."""
+        return [(b"retry-after", str(self.retry_after).encode())]
+
+
+class EngineTimeoutError(ApiError):
+    """The engine took too long to begin its answer."""
+
+    status = 504
+    code = "engine_timeout"
+
+
+class UpstreamError(PrivityError):
+    """The one family that an HTTP client lets out."""
+
+
+class UpstreamUnreachableError(UpstreamError):
+    """No connection could be had, or a kept one was closed before the request was taken."""
+
+
+class UpstreamTimeoutError(UpstreamError):
+    """No answer in time."""
+
+
+class UpstreamProtocolError(UpstreamError):
+    """The peer broke HTTP or one of our limits, or closed the connection in the middle of an answer."""
+
+
+class ClientGoneError(PrivityError):
+    """The client closed its connection."""
+
+
+class StartError(PrivityError):
+    """Something that keeps a program from starting: one sentence, and one that says the way out."""
+
+    def __init__(self, problem: str, way_out: str) -> None:
+        super().__init__(f"{problem} {way_out}")
+        self.problem = problem
+        self.way_out = way_out
