@@ -1,0 +1,193 @@
+"""JSON to and from an engine, with its errors turned into ours."""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+
+from privity.engines.engine import Json
+from privity.errors import (
+    ApiError,
+    ContextLengthError,
+    EngineFailedError,
+    EngineTimeoutError,
+    InvalidRequestError,
+    PayloadTooLargeError,
+    UnavailableError,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamTimeoutError,
+    UpstreamUnreachableError,
+)
+from privity.http import HttpClient, Response, header
+from privity.protocol.event_stream import EventStreamParser
+
+MAX_ANSWER = 128 * 1024 * 1024
+"""Bytes of a whole answer (wire-protocol.md section 9)."""
+
+DESCRIBE_TIMEOUT = 2.0
+"""Seconds for a question about the engine itself: it must leave the list within 5 s when it hangs."""
+
+_JSON = (b"content-type", b"application/json")
+
+
+class EngineConnection:
+    """One engine's base URL, and how to talk to it.
+
+    Args:
+        http: who sends.
+        base_url: without a trailing slash, and without `/v1`.
+        answer_timeout: seconds until an answer must begin.
+        api_key: sent as a bearer token.
+    """
+
+    def __init__(self, http: HttpClient, base_url: str, answer_timeout: float, api_key: str | None = None) -> None:
+        self._http = http
+        self._base_url = base_url
+        self._answer_timeout = answer_timeout
+        self._headers = [_JSON, *([(b"authorization", f"Bearer {api_key}".encode())] if api_key else [])]
+
+    async def ask(self, method: str, path: str, body: Json | None = None) -> tuple[int, Any]:
+        """Ask the engine about itself; return the status and the answer's JSON value, None where it is not JSON.
+
+        Raises:
+            UpstreamError: no answer.
+        """
+        sent = b"" if body is None else msgspec.json.encode(body)
+        response = await self._http.request(
+            method, self._base_url + path, headers=self._headers, body=sent, head_timeout=DESCRIBE_TIMEOUT
+        )
+        async with response:
+            answer = await response.read(MAX_ANSWER)
+        try:
+            return response.status, msgspec.json.decode(answer)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return response.status, None
+
+    async def ask_object(self, method: str, path: str, body: Json | None = None) -> Json:
+        """Return the JSON object that the engine answers with status 200. Raises `UpstreamError` otherwise."""
+        status, answer = await self.ask(method, path, body)
+        if status != 200 or not isinstance(answer, dict):
+            raise UpstreamProtocolError(f"{path} gives status {status}")
+        return answer
+
+    async def call(self, path: str, body: Json) -> Json:
+        """Send a request and return the JSON object of its answer.
+
+        Raises:
+            ApiError: the engine refuses it, or fails.
+        """
+        response = await self._send(path, body)
+        try:
+            async with response:
+                answer = msgspec.json.decode(await response.read(MAX_ANSWER))
+        except UpstreamError as error:
+            raise api_error(error) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise EngineFailedError("The engine's answer isn't valid.") from error
+        if not isinstance(answer, dict):
+            raise EngineFailedError("The engine's answer isn't valid.")
+        return answer
+
+    async def events(self, path: str, body: Json) -> AsyncGenerator[Json]:
+        """Send a request; once its answer has begun, return the JSON objects of its events.
+
+        Raises:
+            ApiError: the engine refuses it, or fails; also out of the events.
+        """
+        response = await self._send(path, body)
+        kind = header(response.headers, b"content-type") or b""
+        if not kind.startswith(b"text/event-stream"):
+            async with response:
+                raise EngineFailedError("The engine doesn't stream its answer.")
+        return _events(response)
+
+    async def _send(self, path: str, body: Json) -> Response:
+        try:
+            response = await self._http.request(
+                "POST",
+                self._base_url + path,
+                headers=self._headers,
+                body=msgspec.json.encode(body),
+                head_timeout=self._answer_timeout,
+            )
+            if response.status < 400:
+                return response
+            async with response:
+                refusal = await response.read(MAX_ANSWER)
+        except UpstreamError as error:
+            raise api_error(error) from error
+        raise _refusal(response.status, refusal)
+
+
+async def _events(response: Response) -> AsyncGenerator[Json]:
+    parser = EventStreamParser()
+    async with response:
+        try:
+            async for chunk in response.chunks():
+                for event in parser.feed(chunk):
+                    if event.data == b"[DONE]":
+                        return
+                    yield _event_object(event.data)
+        except UpstreamError as error:
+            raise api_error(error) from error
+    raise EngineFailedError("The engine broke off its answer.")
+
+
+def _event_object(data: bytes) -> Json:
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise EngineFailedError("The engine sent an event that isn't valid.") from error
+    if not isinstance(value, dict) or "error" in value:
+        raise EngineFailedError("The engine failed in the middle of its answer.")
+    return value
+
+
+class _Refusal(msgspec.Struct):
+    type: str | None = None
+    n_prompt_tokens: int | None = None
+    n_ctx: int | None = None
+
+
+class _RefusalBody(msgspec.Struct):
+    error: _Refusal
+
+
+def _refusal(status: int, body: bytes) -> ApiError:
+    """Return our error for the engine's; none of its text goes on, since it names the engine's inner parts."""
+    match status:
+        case 400 | 422:
+            return _invalid(body)
+        case 408 | 504:
+            return EngineTimeoutError("The engine took too long.")
+        case 413:
+            return PayloadTooLargeError("The engine says that the request is too large.")
+        case 429 | 503:
+            return UnavailableError("The engine is busy or still loading.")
+        case _:
+            return EngineFailedError("The engine could not carry out the request.")
+
+
+def _invalid(body: bytes) -> ApiError:
+    try:
+        refusal = msgspec.json.decode(body, type=_RefusalBody).error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        refusal = _Refusal()
+    if refusal.type == "exceed_context_size_error":
+        return ContextLengthError(
+            f"The request has {refusal.n_prompt_tokens} tokens; the model's context is {refusal.n_ctx} tokens.",
+            param="messages",
+        )
+    return InvalidRequestError("The engine refuses this request as invalid. Check its parameters.")
+
+
+def api_error(error: UpstreamError) -> ApiError:
+    """Return what a client is told about an engine that can't be talked to."""
+    match error:
+        case UpstreamUnreachableError():
+            return UnavailableError("The model's engine is not running at the moment.")
+        case UpstreamTimeoutError():
+            return EngineTimeoutError("The model's engine did not begin its answer in time.")
+        case _:
+            return EngineFailedError("The engine broke off its answer.")

@@ -1,0 +1,140 @@
+"""Files of a repository on a model hub: the parent's side. The hub's client runs in a child process."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from privity.engines.embedded import children, store
+from privity.engines.embedded.sources import HubSource
+from privity.errors import StartError
+
+_MODULE: Final = "privity.engines.embedded.hub_download"
+_CHOICE: Final = "choice"
+"""The file that remembers which file a source without one stands for, so that the next start needs no hub."""
+_MAX_CANDIDATES: Final = 12
+"""Names in a message: more than a screenful helps nobody."""
+_ENVIRONMENT: Final = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+    "HF_HUB_DISABLE_XET": "1",  # plain HTTP: what a proxy, a mirror and the checks below expect
+    "HF_HUB_VERBOSITY": "error",
+    "PYTHONWARNINGS": "ignore",  # a terminal sees the progress bar, and nothing else of the child
+}
+
+
+def fetch_files(source: HubSource, cache_dir: Path, progress: store.Progress) -> list[tuple[Path, store.Record]]:
+    """Return the model and, if the source names one, its mmproj file, fetched if they are not in the cache.
+
+    Raises:
+        StartError: they can't be had.
+        OSError: the cache's disk failed.
+    """
+    directory = store.model_directory(cache_dir, f"hf-{source.repo}@{source.revision}")
+    if found := _cached(source, directory):
+        return found
+    with store.locked(directory, progress):
+        if found := _cached(source, directory):
+            return found
+        wanted = (source.file, *((source.mmproj,) if source.mmproj else ()))
+        missing = [name for name in wanted if name is None or store.find(directory, name) is None]
+        progress(f"Downloading {', '.join(name or 'the model' for name in missing)} of {source.repo} …")
+        names = _download(source, missing, directory, cache_dir)
+        if source.file is None:
+            draft = directory / f"tmp-{_CHOICE}"
+            draft.write_text(json.dumps(names[0]))
+            draft.replace(directory / _CHOICE)
+        found = _cached(source, directory)
+        if found is None:
+            raise _error(source, children.ChildError(children.UNKNOWN), cache_dir)
+        return found
+
+
+def _cached(source: HubSource, directory: Path) -> list[tuple[Path, store.Record]] | None:
+    try:
+        model = source.file or json.loads((directory / _CHOICE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    found = [store.find(directory, name) for name in (model, source.mmproj) if name is not None]
+    complete = [file for file in found if file is not None]
+    return complete if len(complete) == len(found) else None
+
+
+def _download(source: HubSource, names: Sequence[str | None], directory: Path, cache_dir: Path) -> list[str]:
+    """Download the files into the directory, and return their names."""
+    argument = {
+        "repo": source.repo,
+        "revision": source.revision,
+        "files": names,
+        "directory": str(directory),
+    }
+    try:
+        result = children.run_child(_MODULE, argument, environment=_ENVIRONMENT)
+    except children.ChildError as error:
+        raise _error(source, error, cache_dir) from error
+    for file in result["files"]:
+        part = Path(file["part"])
+        _check_gguf(part, source, file["name"])
+        record = store.Record(file["name"], file["sha256"], part.stat().st_size, result["created"], result["licence"])
+        store.keep(part, directory, record)
+    return [file["name"] for file in result["files"]]
+
+
+def _check_gguf(part: Path, source: HubSource, name: str) -> None:
+    if not store.is_gguf(part):
+        part.unlink()
+        raise StartError(
+            f"{name} of {source.repo} is not a GGUF file; nothing was kept.",
+            "Choose another file, or check that HF_ENDPOINT is a model hub.",
+        )
+
+
+def _error(source: HubSource, error: children.ChildError, cache_dir: Path) -> Exception:
+    """Say what went wrong, and the way out."""
+    if error.kind == "space":
+        return store.no_space(cache_dir, int(error.detail))
+    if error.kind == "disk":
+        return OSError(int(error.detail), os.strerror(int(error.detail)), str(cache_dir))
+    repo, other = source.repo, store.OTHER_MODEL
+    if error.kind == "choice":
+        candidates = json.loads(error.detail)
+        names = ", ".join(candidates[:_MAX_CANDIDATES]) + (", …" if len(candidates) > _MAX_CANDIDATES else "")
+        return StartError(f"{repo} holds several models: {names}.", f"Choose one with --model hf:{repo}:FILE.")
+    texts = {
+        "offline": (
+            f"The model {repo} is not in the cache, and HF_HUB_OFFLINE forbids to download it.",
+            f"Unset HF_HUB_OFFLINE for the first start, {other}",
+        ),
+        "network": (
+            f"The model {repo} can't be downloaded: the model hub does not answer.",
+            f"Connect to the network for the first start (a download goes on where it stopped), {other}",
+        ),
+        "repo": (
+            f"The model hub has no model {repo}, or it is private.",
+            "Check the name; for a private model, set HF_TOKEN to a token that may read it.",
+        ),
+        "revision": (f"{repo} has no revision {source.revision}.", "Check what follows the @."),
+        "file": (
+            f"{repo} has no file {source.file}" + (f" or no file {source.mmproj}." if source.mmproj else "."),
+            f"Check the name, or leave it out to see what there is: --model hf:{repo}.",
+        ),
+        "no-gguf": (
+            f"{repo} holds no model in one GGUF file.",
+            "Look for a repository whose name ends in -GGUF, " + other,
+        ),
+        "gated": (
+            f"The model {repo} is gated: its owner wants its terms to be accepted.",
+            "Accept them on the model's page, then set HF_TOKEN to a token of that account.",
+        ),
+        "auth": (f"The model hub does not let you read {repo}.", "Set HF_TOKEN to a token that may read it."),
+        "http": (f"The model hub answered with status {error.detail} for {repo}.", f"Try again later, {other}"),
+        "checksum": (
+            f"What the model hub sent for {repo} is not what it should be (its SHA-256 is wrong); nothing was kept.",
+            f"Try again, check HF_ENDPOINT and proxies, {other}",
+        ),
+    }
+    problem, way_out = texts.get(
+        error.kind, (f"The model {repo} could not be downloaded.", f"See the debug log, try again, {other}")
+    )
+    return StartError(problem, way_out)

@@ -1,0 +1,156 @@
+"""Generation under a JSON Schema: the engine's raw completion endpoint, behind the model's own chat template.
+
+The chat endpoint is not enough: it does not enforce `tool_choice`, may wrap JSON in a Markdown fence, and answers 500
+where constrained output is cut (engine.md section 4, traps 1, 4 and 5).
+"""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema_rs
+
+from privity.engines.connection import EngineConnection
+from privity.engines.engine import Json
+from privity.engines.llama_cpp.narrow_schema import Schema, narrow
+from privity.errors import ContextLengthError, EngineFailedError, InvalidRequestError
+
+REGEX_STEPS = 100_000
+"""Backtracking steps of one `pattern` match: schemas come from outside, and so do endless patterns."""
+
+MAX_SCHEMA_BYTES = 256 * 1024
+"""Bytes of one schema, as JSON."""
+
+_SAMPLING = (
+    "frequency_penalty",
+    "logit_bias",
+    "min_p",
+    "presence_penalty",
+    "repeat_penalty",
+    "seed",
+    "stop",
+    "temperature",
+    "top_k",
+    "top_p",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt as the engine's template renders it."""
+
+    text: str
+    tokens: int
+    room: int
+    """Tokens that are left for the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some text that was generated."""
+
+    text: str
+    tokens: int
+    """Tokens generated so far, this piece included; 0 before the last piece."""
+    cut: bool = False
+    """Whether generation ended because there was no room left."""
+
+
+class ConstrainedGeneration:
+    """Generates under a schema on one llama.cpp server.
+
+    Args:
+        connection: the server.
+        context: tokens of prompt and answer together.
+    """
+
+    def __init__(self, connection: EngineConnection, context: int) -> None:
+        self._connection = connection
+        self._context = context
+
+    async def render(self, body: Json, opening: str = "") -> Prompt:
+        """Return the prompt of a chat request, with the beginning of the answer appended.
+
+        Raises:
+            ContextLengthError: no room is left for an answer.
+        """
+        asked = {key: body[key] for key in ("messages", "tools", "chat_template_kwargs") if body.get(key)}
+        rendered = await self._connection.call("/apply-template", asked)
+        text = str(rendered.get("prompt", "")) + opening
+        counted = await self._connection.call(
+            "/tokenize", {"content": text, "add_special": True, "parse_special": True}
+        )
+        tokens = len(counted.get("tokens", ()))
+        room = self._context - tokens
+        if room < 1:
+            raise ContextLengthError(
+                f"The messages have {tokens} tokens; the model's context is {self._context} tokens.", param="messages"
+            )
+        limit = body.get("max_completion_tokens") or body.get("max_tokens")
+        return Prompt(text, tokens, min(room, limit) if limit else room)
+
+    async def stream(self, prompt: Prompt, schema: Schema, body: Json) -> AsyncGenerator[Piece]:
+        """Return the pieces of an answer under `schema`; the last one carries the token count.
+
+        Raises:
+            InvalidRequestError: the schema is nested too deep.
+            ApiError: the engine fails; also out of the pieces.
+        """
+        try:
+            narrowed = narrow(schema, prompt.room)
+        except RecursionError as error:
+            raise InvalidRequestError("The JSON schema is nested too deep.", code="invalid_schema") from error
+        sampling = {key: body[key] for key in _SAMPLING if body.get(key) is not None}
+        asked = {"prompt": prompt.text, "json_schema": narrowed, "n_predict": prompt.room, "stream": True}
+        return _pieces(await self._connection.events("/completion", asked | sampling))
+
+    async def whole(self, prompt: Prompt, schema: Schema, body: Json) -> Piece:
+        """Return the whole answer under `schema` as one piece; raises as `stream`."""
+        texts: list[str] = []
+        async with aclosing(await self.stream(prompt, schema, body)) as pieces:
+            async for piece in pieces:
+                texts.append(piece.text)
+        return Piece("".join(texts), piece.tokens, piece.cut)
+
+
+async def _pieces(events: AsyncGenerator[Json]) -> AsyncGenerator[Piece]:
+    async with aclosing(events):
+        async for event in events:
+            text = str(event.get("content", ""))
+            if event.get("stop"):
+                yield Piece(text, int(event.get("tokens_predicted", 0)), event.get("stop_type") == "limit")
+                return
+            yield Piece(text, 0)
+    raise EngineFailedError("The engine broke off its answer.")
+
+
+def compile_schema(schema: Any, param: str) -> jsonschema_rs.Validator:
+    """Return a validator for a schema from outside.
+
+    Not checked: `format`, which JSON Schema 2020-12 makes an annotation. Nothing is ever fetched for a `$ref`.
+
+    Raises:
+        InvalidRequestError: it is not a valid JSON Schema, refers outside itself, or is larger than `MAX_SCHEMA_BYTES`.
+    """
+    if not isinstance(schema, dict) or len(json.dumps(schema)) > MAX_SCHEMA_BYTES:
+        raise _bad_schema(param)
+    try:
+        options = jsonschema_rs.FancyRegexOptions(backtrack_limit=REGEX_STEPS)
+        return jsonschema_rs.validator_for(schema, pattern_options=options, offline=True)
+    except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
+        raise _bad_schema(param) from error
+
+
+def _bad_schema(param: str) -> InvalidRequestError:
+    return InvalidRequestError(f"`{param}` isn't a valid JSON schema.", param=param, code="invalid_schema")
+
+
+def fitting_value(text: str, validator: jsonschema_rs.Validator) -> tuple[bool, str]:
+    """Return whether `text` begins with a JSON value that fits, and that value's text."""
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+        return validator.is_valid(value), text[:end]
+    except (ValueError, RecursionError):
+        return False, text

@@ -1,0 +1,113 @@
+"""Tool calls that the client demands: the name out of the declared ones, then arguments that fit its schema."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema_rs
+
+from privity.engines.engine import Json
+from privity.engines.llama_cpp.called_in_text import TextCall
+from privity.engines.llama_cpp.completion import Head, Usage, tool_call
+from privity.engines.llama_cpp.constrained import ConstrainedGeneration, Prompt, compile_schema, fitting_value
+from privity.errors import EngineFailedError, InvalidRequestError
+
+ATTEMPTS = 3
+"""Tries to get arguments that fit what the grammar could not express."""
+
+NAME_TOKENS = 64
+"""Tokens for a function's name, which has at most 64 characters."""
+
+_OPENING = '<tool_call>\n{"name": '
+_NO_PARAMETERS: Json = {"type": "object", "properties": {}}
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A declared function."""
+
+    name: str
+    parameters: Json
+    validator: jsonschema_rs.Validator
+
+
+def read_tools(body: Json) -> list[Tool]:
+    """Return the functions that a request declares. Raises `InvalidRequestError` where a schema is not one."""
+    tools = []
+    for index, declared in enumerate(body.get("tools") or ()):
+        function = declared["function"]
+        parameters = function.get("parameters") or _NO_PARAMETERS
+        validator = compile_schema(parameters, f"tools[{index}].function.parameters")
+        tools.append(Tool(function["name"], parameters, validator))
+    return tools
+
+
+def forced_choice(body: Json) -> str | None:
+    """Return the function that must be called, "" where any will do, None where none must be."""
+    choice: Any = body.get("tool_choice")
+    if choice == "required":
+        return ""
+    return str(choice["function"]["name"]) if isinstance(choice, dict) else None
+
+
+async def forced_call(generation: ConstrainedGeneration, body: Json, name: str, model: str) -> Json:
+    """Return a `chat.completion` with exactly one call.
+
+    Args:
+        generation: the engine.
+        body: a valid request.
+        name: the function to call; "" lets the model choose.
+        model: for the answer.
+
+    Raises:
+        InvalidRequestError: a schema is not one, or no such function is declared.
+        EngineFailedError: the model did not get to arguments that fit.
+        ApiError: the engine fails.
+    """
+    tools = {tool.name: tool for tool in read_tools(body)}
+    if name and name not in tools:
+        raise InvalidRequestError(f"`tool_choice` names `{name}`, which `tools` doesn't declare.", param="tool_choice")
+    greedy = {"temperature": 0} | {key: value for key, value in body.items() if value is not None and key != "stop"}
+    opening = await generation.render(body, _OPENING)
+    spent = 0
+    if not name:
+        name, spent = await _choose(generation, opening, list(tools), greedy)
+    inside = f'{json.dumps(name)}, "arguments": '
+    prompt = Prompt(opening.text + inside, opening.tokens, max(1, opening.room - spent))
+    arguments, tokens, finish = await _arguments(generation, prompt, tools[name], greedy)
+    message = {"role": "assistant", "content": None, "tool_calls": [tool_call(TextCall(name, arguments))]}
+    return Head.new(model).whole(message, finish, Usage(opening.tokens, spent + tokens))
+
+
+async def _choose(generation: ConstrainedGeneration, prompt: Prompt, names: list[str], body: Json) -> tuple[str, int]:
+    if len(names) == 1:
+        return names[0], 0
+    short = Prompt(prompt.text, prompt.tokens, NAME_TOKENS)
+    chosen = await generation.whole(short, {"enum": names}, body)
+    try:
+        name = json.loads(chosen.text)
+    except ValueError as error:
+        raise EngineFailedError("The model did not choose a tool.", code="model_output_invalid") from error
+    if name not in names:
+        raise EngineFailedError("The model did not choose a tool.", code="model_output_invalid")
+    return name, chosen.tokens
+
+
+async def _arguments(generation: ConstrainedGeneration, prompt: Prompt, tool: Tool, body: Json) -> tuple[str, int, str]:
+    """Return the arguments' text, the tokens of all tries, and the finish reason."""
+    spent = 0
+    for attempt in range(ATTEMPTS):
+        # A second greedy try would repeat the first one.
+        varied = body if attempt == 0 else body | {"temperature": 0.4 * attempt, "seed": attempt}
+        piece = await generation.whole(prompt, tool.parameters, varied)
+        spent += piece.tokens
+        fits, text = fitting_value(piece.text, tool.validator)
+        if fits:
+            return text, spent, "tool_calls"
+    if piece.cut and (body.get("max_tokens") or body.get("max_completion_tokens")):
+        return piece.text, spent, "length"
+    raise EngineFailedError(
+        f"The model could not produce arguments that fit the schema of `{tool.name}`.",
+        code="model_output_invalid",
+        param="tools",
+    )

@@ -1,0 +1,172 @@
+"""Narrow a JSON Schema to what the engine's grammar can enforce and a weak model can finish.
+
+The grammar (LLGuidance) refuses a schema with one keyword that it does not know, and the engine then generates *without
+any constraint*, silently. It also leaves strings, numbers and lists open-ended, which a weak model never closes. So
+every value that fits the narrowed schema fits the original in all that the grammar can express; the rest is for the
+caller to check.
+"""
+
+from typing import Any
+
+MIN_STRING_CHARACTERS = 16
+"""Characters that an open string keeps even where the budget is small."""
+
+MAX_LIST_ITEMS = 64
+"""Items of an open list: more is rarely meant, and a weak model repeats itself for ever."""
+
+MAX_LOWER_BOUND = 4096
+"""Characters or items that a schema may demand; a grammar that counts further costs too much."""
+
+TOKENS_PER_ITEM = 32
+"""Tokens of the budget for each item of an open list."""
+
+FREE_LEVELS = 2
+"""Levels of lists and objects in a value that the schema leaves open."""
+
+MAX_DEPTH = 64
+"""Levels of a schema; LLGuidance and people stay far below."""
+
+_MAX_INTEGER = 2**53 - 1
+_MAX_NUMBER = 10**15
+_DECIMALS = 1e-6
+
+_COMBINERS = ("anyOf", "allOf")
+_DEFINITIONS = ("$defs", "definitions")
+_COPIED = ("$ref", "const", "enum", "required", "pattern")
+_BOUNDED_FORMATS = frozenset({"date", "date-time", "ipv4", "ipv6", "time", "uuid"})
+_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
+
+Schema = dict[str, Any]
+
+
+def narrow(schema: Schema, budget: int) -> Schema:
+    """Return a schema for the engine's grammar.
+
+    Args:
+        schema: a valid JSON Schema of draft 7 or newer.
+        budget: tokens that the whole value may take; open strings and lists are bounded so that it fits.
+
+    Raises:
+        RecursionError: nested deeper than `MAX_DEPTH`.
+    """
+    strings = max(1, _count_strings(schema, 0))
+    narrowed = _Narrower(max(MIN_STRING_CHARACTERS, budget // (2 * strings)), budget).walk(schema, 0)
+    return narrowed | {"x-guidance": {"whitespace_flexible": False}}
+
+
+def _count_strings(node: Any, depth: int) -> int:
+    if depth > MAX_DEPTH:
+        raise RecursionError
+    if isinstance(node, list):
+        return sum(_count_strings(each, depth + 1) for each in node)
+    if not isinstance(node, dict):
+        return 0
+    own = 1 if node.get("type") == "string" and "enum" not in node else 0
+    return own + sum(_count_strings(each, depth + 1) for each in node.values())
+
+
+class _Narrower:
+    def __init__(self, string_characters: int, budget: int) -> None:
+        self._string_characters = string_characters
+        self._items = max(1, min(MAX_LIST_ITEMS, budget // TOKENS_PER_ITEM))
+
+    def walk(self, node: Any, depth: int, *, closed: bool = True) -> Schema:
+        """Narrow one schema; `closed` refuses members that it does not name."""
+        if depth > MAX_DEPTH:
+            raise RecursionError
+        if not isinstance(node, dict):
+            return self._anything()
+        out: Schema = {key: node[key] for key in _COPIED if key in node}
+        self._combine(node, out, depth)
+        types = self._types(node)
+        if types:
+            out["type"] = types[0] if len(types) == 1 else types
+        if "enum" in node or "const" in node:
+            return out
+        if "object" in types:
+            self._object(node, out, depth, closed=closed)
+        if "array" in types:
+            self._array(node, out, depth)
+        if "string" in types:
+            self._string(node, out)
+        if "number" in types or "integer" in types:
+            self._number(node, out, whole="number" not in types)
+        return out or self._anything()
+
+    def _combine(self, node: Schema, out: Schema, depth: int) -> None:
+        for key in _DEFINITIONS:
+            if isinstance(node.get(key), dict):
+                out[key] = {name: self.walk(each, depth + 1) for name, each in node[key].items()}
+        for key in _COMBINERS:
+            if isinstance(node.get(key), list):
+                out[key] = [self.walk(each, depth + 1, closed=key != "allOf") for each in node[key]]
+        if isinstance(node.get("oneOf"), list) and "anyOf" not in out:
+            out["anyOf"] = [self.walk(each, depth + 1) for each in node["oneOf"]]
+
+    @staticmethod
+    def _types(node: Schema) -> list[str]:
+        declared = node.get("type")
+        types = declared if isinstance(declared, list) else [declared]
+        known = [each for each in types if each in _TYPES]
+        if not known and "properties" in node:
+            return ["object"]
+        return known
+
+    def _object(self, node: Schema, out: Schema, depth: int, *, closed: bool) -> None:
+        properties = node.get("properties")
+        additional = node.get("additionalProperties")
+        if isinstance(properties, dict):
+            out["properties"] = {name: self.walk(each, depth + 1) for name, each in properties.items()}
+        if isinstance(additional, dict):
+            out["additionalProperties"] = self.walk(additional, depth + 1)
+        elif additional is False or (closed and isinstance(properties, dict)):
+            out["additionalProperties"] = False
+        elif closed:
+            out["additionalProperties"] = self._anything()
+
+    def _array(self, node: Schema, out: Schema, depth: int) -> None:
+        if isinstance(node.get("prefixItems"), list):
+            out["prefixItems"] = [self.walk(each, depth + 1) for each in node["prefixItems"]]
+        if "items" in node:
+            out["items"] = node["items"] if node["items"] is False else self.walk(node["items"], depth + 1)
+        else:
+            out["items"] = self._anything()
+        out["minItems"], out["maxItems"] = _bounds(node.get("minItems", 0), node.get("maxItems"), self._items)
+
+    def _string(self, node: Schema, out: Schema) -> None:
+        if node.get("format") in _BOUNDED_FORMATS:
+            out["format"] = node["format"]
+        else:
+            low, high = _bounds(node.get("minLength", 0), node.get("maxLength"), self._string_characters)
+            out["minLength"], out["maxLength"] = low, high
+
+    @staticmethod
+    def _number(node: Schema, out: Schema, *, whole: bool) -> None:
+        limit = _MAX_INTEGER if whole else _MAX_NUMBER
+        for key in ("exclusiveMinimum", "exclusiveMaximum", "minimum", "maximum", "multipleOf"):
+            if isinstance(node.get(key), int | float) and not isinstance(node[key], bool):
+                out[key] = node[key]
+        if "exclusiveMinimum" not in out:
+            out.setdefault("minimum", -limit)
+        if "exclusiveMaximum" not in out:
+            out.setdefault("maximum", limit)
+        if not whole:
+            out.setdefault("multipleOf", _DECIMALS)
+
+    def _anything(self, levels: int = FREE_LEVELS) -> Schema:
+        """Return a schema for a value that nothing is said about, with lists and objects `levels` deep."""
+        number: Schema = {"type": "number"}
+        self._number({}, number, whole=False)
+        text = {"type": "string", "maxLength": self._string_characters}
+        choices: list[Schema] = [text, number, {"type": "boolean"}, {"type": "null"}]
+        if levels:
+            inner = self._anything(levels - 1)
+            choices.append({"type": "array", "items": inner, "maxItems": self._items})
+            choices.append({"type": "object", "additionalProperties": inner})
+        return {"anyOf": choices}
+
+
+def _bounds(lower: int, upper: int | None, ours: int) -> tuple[int, int]:
+    """Return bounds that are no wider than the schema's, and as tight as ours where the schema allows it."""
+    lower = min(int(lower), MAX_LOWER_BOUND)
+    return lower, max(lower, ours if upper is None else min(int(upper), ours))

@@ -1,0 +1,80 @@
+"""`response_format`: answers that are JSON."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import jsonschema_rs
+
+from privity.engines.engine import Answer, Json
+from privity.engines.llama_cpp.completion import Head, Usage, wants_usage
+from privity.engines.llama_cpp.constrained import (
+    ConstrainedGeneration,
+    Piece,
+    Prompt,
+    compile_schema,
+    fitting_value,
+)
+from privity.engines.llama_cpp.narrow_schema import Schema
+from privity.errors import EngineFailedError
+
+_PARAM = "response_format.json_schema.schema"
+
+
+def wanted_schema(body: Json) -> Schema | None:
+    """Return the schema that the answer must fit, None where text will do."""
+    wanted: dict[str, Any] = body.get("response_format") or {}
+    match wanted.get("type"):
+        case "json_object":
+            return {"type": "object"}
+        case "json_schema":
+            return wanted["json_schema"].get("schema") or {"type": "object"}
+        case _:
+            return None
+
+
+async def structured_answer(generation: ConstrainedGeneration, body: Json, schema: Schema, model: str) -> Answer:
+    """Return an answer that fits `schema`, whole or as events.
+
+    Raises:
+        InvalidRequestError: the schema is not one.
+        EngineFailedError: the model did not get to a value that fits; also out of the events, at their end.
+        ApiError: the engine fails.
+    """
+    validator = compile_schema(schema, _PARAM)
+    prompt = await generation.render(body)
+    if body.get("stream"):
+        pieces = await generation.stream(prompt, schema, body)
+        return _events(pieces, prompt, validator, Head.new(model), with_usage=wants_usage(body))
+    piece = await generation.whole(prompt, schema, body)
+    finish = _finish(piece, piece.text, validator)
+    message = {"role": "assistant", "content": piece.text, "refusal": None}
+    return Head.new(model).whole(message, finish, Usage(prompt.tokens, piece.tokens))
+
+
+async def _events(
+    pieces: AsyncGenerator[Piece], prompt: Prompt, validator: jsonschema_rs.Validator, head: Head, *, with_usage: bool
+) -> AsyncGenerator[Json]:
+    texts: list[str] = []
+    async with aclosing(pieces):
+        yield head.chunk({"role": "assistant", "content": ""})
+        async for piece in pieces:
+            texts.append(piece.text)
+            if piece.text:
+                yield head.chunk({"content": piece.text})
+    yield head.chunk({}, _finish(piece, "".join(texts), validator))
+    if with_usage:
+        yield head.usage_chunk(Usage(prompt.tokens, piece.tokens))
+
+
+def _finish(last: Piece, text: str, validator: jsonschema_rs.Validator) -> str:
+    if last.cut:
+        return "length"
+    fits, value = fitting_value(text, validator)
+    if not fits or value != text:
+        raise EngineFailedError(
+            "The model could not produce an answer that fits the JSON schema.",
+            code="model_output_invalid",
+            param="response_format",
+        )
+    return "stop"

@@ -1,0 +1,89 @@
+"""Server-sent events by the WHATWG rules (HTML Living Standard, section 9.2), as pure code: bytes in, events out."""
+
+import re
+from dataclasses import dataclass
+
+from privity.errors import UpstreamProtocolError
+
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+"""Bytes of one unfinished event. A long answer with log probabilities stays far below; an endless line does not."""
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One dispatched event."""
+
+    type: bytes
+    """The `event:` field, `message` where there was none."""
+    data: bytes
+    """The `data:` lines, joined by a line feed."""
+
+
+class EventStreamParser:
+    """Cuts a stream that arrives in arbitrary pieces into events.
+
+    Not checked: that data is UTF-8. `id:` and `retry:` fields and comments are dropped.
+    """
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_event_bytes = max_event_bytes
+        self._rest = b""
+        self._type = b""
+        self._data: list[bytes] = []
+        self._size = 0
+        self._at_start = True
+        self._after_cr = False
+
+    def feed(self, piece: bytes) -> list[Event]:
+        """Return the events that `piece` completes.
+
+        Raises:
+            UpstreamProtocolError: an event is longer than the limit.
+        """
+        if self._after_cr and piece:
+            self._after_cr = False
+            piece = piece.removeprefix(b"\n")
+        buffer = self._rest + piece
+        if self._at_start:
+            if len(buffer) < len(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(buffer):
+                self._rest = buffer
+                return []
+            buffer = buffer.removeprefix(_BYTE_ORDER_MARK)
+            self._at_start = False
+        events: list[Event] = []
+        start = 0
+        for end in _LINE_END.finditer(buffer):
+            event = self._line(buffer[start : end.start()])
+            if event is not None:
+                events.append(event)
+            start = end.end()
+        self._after_cr = start == len(buffer) and buffer.endswith(b"\r")
+        self._rest = buffer[start:]
+        if self._size + len(self._rest) > self._max_event_bytes:
+            raise UpstreamProtocolError(f"an event is longer than {self._max_event_bytes} bytes")
+        return events
+
+    def _line(self, line: bytes) -> Event | None:
+        if not line:
+            return self._dispatch()
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(value)
+            self._size += len(value)
+        elif name == b"event":
+            self._type = value
+        return None
+
+    def _dispatch(self) -> Event | None:
+        event = Event(self._type or b"message", b"\n".join(self._data)) if self._data else None
+        self._type, self._data, self._size = b"", [], 0
+        return event
+
+
+def encode_event(data: bytes, event_type: bytes | None = None) -> bytes:
+    """Return the bytes of one event; `data` must hold no line break, as JSON never does."""
+    return (b"event: " + event_type + b"\n" if event_type else b"") + b"data: " + data + b"\n\n"

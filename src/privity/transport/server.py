@@ -1,0 +1,149 @@
+"""A listener: uvicorn with httptools, bounded, silent, and ended by its caller instead of by signals."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import msgspec
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from privity.errors import InvalidRequestError, StartError
+from privity.transport.tasks import Background
+from privity.transport.web import WebApp
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Bytes of a request's line and headers: API keys and tokens are far shorter; httptools itself has no limit."""
+
+STOP_GRACE = 2
+"""Seconds that open exchanges get to finish when a listener stops."""
+
+KEEP_ALIVE = 75
+"""Seconds that an idle connection is kept: longer than clients keep theirs, so that they close first."""
+
+BACKLOG = 1024
+"""Connections that wait to be accepted."""
+
+
+class _BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with a limit on the size of a request's head, and errors in OpenAI's form."""
+
+    _in_head = False
+    _head_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(f"The request's head is over the limit of {MAX_HEAD_BYTES} bytes.")
+            return
+        began_in_head = self._in_head
+        super().data_received(data)
+        if began_in_head and self._in_head:
+            self._head_bytes += len(data)
+
+    def on_message_begin(self) -> None:
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._head_bytes = False, 0
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's text is of no use to a client
+        self._refuse("The request isn't valid HTTP.")
+
+    def _refuse(self, message: str) -> None:
+        if self.transport.is_closing():
+            return
+        body = msgspec.json.encode(InvalidRequestError(message, code="invalid_http").body())
+        fields = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d" % len(body)
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + fields + b"\r\n\r\n" + body)
+        self.transport.close()
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that leaves the process's signals alone (`privity up` runs several) and says when it serves."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.serving = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.serving.set()
+
+
+@contextlib.asynccontextmanager
+async def listening(app: WebApp, host: str, port: int, what: str) -> AsyncIterator[str]:
+    """Serve `app` and yield its URL; stop when the context is left.
+
+    Args:
+        app: what answers.
+        host: an address of this machine.
+        port: 0 takes a free one.
+        what: the listener's name in error messages.
+
+    Raises:
+        StartError: the address can't be had.
+    """
+    listener = _bind(host, port, what)
+    config = uvicorn.Config(
+        app,
+        http=_BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=STOP_GRACE,
+    )
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # it would log tracebacks, and repeat what WebApp logs
+    server = _Server(config)
+    async with Background() as background:
+        running = background.start(server.serve(sockets=[listener]), f"{what} listener")
+        await server.serving.wait()
+        try:
+            yield _url(listener)
+        finally:
+            server.should_exit = True
+            await running
+
+
+def _bind(host: str, port: int, what: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise _bind_error(error, host, port, what) from error
+    listener.setblocking(False)  # noqa: FBT003  # the standard library's signature
+    return listener
+
+
+def _bind_error(error: Exception, host: str, port: int, what: str) -> StartError:
+    number: Any = getattr(error, "errno", None)
+    if number == errno.EADDRINUSE:
+        return StartError(
+            f"Port {port} on {host} is taken by another program, so the {what} can't listen there.",
+            "Stop that program, or choose another port with --port.",
+        )
+    if number == errno.EACCES:
+        return StartError(f"The {what} may not listen on port {port}.", "Choose a port above 1023 with --port.")
+    return StartError(f"The {what} can't listen on {host} port {port}.", "Check --host and --port.")
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
