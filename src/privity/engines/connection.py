@@ -1,7 +1,7 @@
 """JSON to and from an engine, with its errors turned into ours."""
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
@@ -28,6 +28,8 @@ MAX_ANSWER = 128 * 1024 * 1024
 DESCRIBE_TIMEOUT = 2.0
 """Seconds for a question about the engine itself: it must leave the list within 5 s when it hangs."""
 
+T = TypeVar("T")
+
 _JSON = (b"content-type", b"application/json")
 
 
@@ -47,8 +49,8 @@ class EngineConnection:
         self._answer_timeout = answer_timeout
         self._headers = [_JSON, *([(b"authorization", f"Bearer {api_key}".encode())] if api_key else [])]
 
-    async def ask(self, method: str, path: str, body: Json | None = None) -> tuple[int, Any]:
-        """Ask the engine about itself; return the status and the answer's JSON value, None where it is not JSON.
+    async def ask(self, method: str, path: str, body: Json | None = None) -> tuple[int, bytes]:
+        """Ask the engine about itself; return the status and the answer's bytes.
 
         Raises:
             UpstreamError: no answer.
@@ -58,18 +60,21 @@ class EngineConnection:
             method, self._base_url + path, headers=self._headers, body=sent, head_timeout=DESCRIBE_TIMEOUT
         )
         async with response:
-            answer = await response.read(MAX_ANSWER)
-        try:
-            return response.status, msgspec.json.decode(answer)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return response.status, None
+            return response.status, await response.read(MAX_ANSWER)
 
-    async def ask_object(self, method: str, path: str, body: Json | None = None) -> Json:
-        """Return the JSON object that the engine answers with status 200. Raises `UpstreamError` otherwise."""
+    async def ask_for(self, kind: type[T], method: str, path: str, body: Json | None = None) -> T:
+        """Ask the engine about itself; return the answer as `kind`, a msgspec type.
+
+        Raises:
+            UpstreamError: no answer, or one of another form.
+        """
         status, answer = await self.ask(method, path, body)
-        if status != 200 or not isinstance(answer, dict):
+        if status != 200:
             raise UpstreamProtocolError(f"{path} gives status {status}")
-        return answer
+        try:
+            return msgspec.json.decode(answer, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise UpstreamProtocolError(f"{path} gives an answer that isn't understood") from error
 
     async def call(self, path: str, body: Json) -> Json:
         """Send a request and return the JSON object of its answer.

@@ -5,7 +5,7 @@ from privity.engines.engine import Answer, Engine, EngineModel, Json
 from privity.engines.llama_cpp.adapter import LlamaCppEngine
 from privity.engines.ollama import OllamaEngine
 from privity.engines.openai_compatible import OpenAICompatibleEngine
-from privity.errors import UnavailableError
+from privity.errors import UnavailableError, UpstreamError
 
 
 class DetectedEngine:
@@ -24,21 +24,27 @@ class DetectedEngine:
     async def describe(self) -> tuple[EngineModel, ...]:
         """Return what the engine serves; raises as `Engine.describe`."""
         engine = self._engine or await self._detect()
-        self._engine = None  # whatever answers next may be another one, unless it goes on well
-        models = await engine.describe()
+        try:
+            models = await engine.describe()
+        except UpstreamError:
+            self._engine = None  # whatever answers next may be another one
+            raise
         self._engine = engine
         return models
 
     async def _detect(self) -> Engine:
         if self._declared:
             return OpenAICompatibleEngine(self._connection, self._declared)
-        status, props = await self._connection.ask("GET", "/props")
-        if status == 200 and isinstance(props, dict) and "default_generation_settings" in props:
+        if await self._tells("/props", b'"default_generation_settings"'):
             return LlamaCppEngine(self._connection)
-        status, version = await self._connection.ask("GET", "/api/version")
-        if status == 200 and isinstance(version, dict) and "version" in version:
+        if await self._tells("/api/version", b'"version"'):
             return OllamaEngine(self._connection)
         return OpenAICompatibleEngine(self._connection)
+
+    async def _tells(self, path: str, member: bytes) -> bool:
+        """Return whether the engine has a page of its own kind."""
+        status, page = await self._connection.ask("GET", path)
+        return status == 200 and member in page
 
     async def answer(self, endpoint: str, body: Json) -> Answer:
         """Carry out one request; raises as `Engine.answer`."""

@@ -118,6 +118,11 @@ async def listening(app: WebApp, host: str, port: int, what: str) -> AsyncIterat
             await running
 
 
+def require_free(host: str, port: int, what: str) -> None:
+    """Raise `StartError` where nothing could listen at an address, before anything slow is begun."""
+    _bind(host, port, what).close()
+
+
 def _bind(host: str, port: int, what: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

@@ -115,6 +115,7 @@ class Request:
 
 
 Handler = Callable[[Request], Awaitable[Reply | StreamReply]]
+Check = Callable[[Headers], None]
 Routes = Mapping[str, Mapping[str, Handler]]
 """Path → method → handler. A path that ends in a slash takes all below it. HEAD is answered by GET's handler."""
 
@@ -135,9 +136,16 @@ def error_reply(error: ApiError, accept: bytes | None) -> Reply:
 
 
 class WebApp:
-    """An ASGI application out of routes. Its errors are always in OpenAI's form; a defect of ours is a bare 500."""
+    """An ASGI application out of routes. Its errors are always in OpenAI's form; a defect of ours is a bare 500.
 
-    def __init__(self, routes: Routes, background: Background) -> None:
+    Args:
+        routes: what answers where.
+        background: holds the tasks that look after clients.
+        check: sees each request's headers first, and raises an `ApiError` where it must not be answered.
+    """
+
+    def __init__(self, routes: Routes, background: Background, check: Check = lambda _headers: None) -> None:
+        self._check = check
         self._exact = {path: methods for path, methods in routes.items() if not path.endswith("/")}
         self._prefixes = [(path, methods) for path, methods in routes.items() if path.endswith("/")]
         self._background = background
@@ -163,6 +171,7 @@ class WebApp:
 
     async def _answer(self, request: Request, exchange: "_Exchange") -> int:
         try:
+            self._check(request.headers)
             reply = await exchange.guarded(self._handler(request)(request))
         except ApiError as error:
             reply = error_reply(error, header(request.headers, b"accept"))

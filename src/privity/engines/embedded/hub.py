@@ -24,6 +24,41 @@ _ENVIRONMENT: Final = {
 }
 
 
+_TEXTS: Final = {
+    "choice": ("{repo} holds several models: {detail}.", "Choose one with --model hf:{repo}:FILE."),
+    "offline": (
+        "The model {repo} is not in the cache, and HF_HUB_OFFLINE forbids to download it.",
+        "Unset HF_HUB_OFFLINE for the first start, {other}",
+    ),
+    "network": (
+        "The model {repo} can't be downloaded: the model hub does not answer.",
+        "Connect to the network for the first start (a download goes on where it stopped), {other}",
+    ),
+    "repo": (
+        "The model hub has no model {repo}, or it is private.",
+        "Check the name; for a private model, set HF_TOKEN to a token that may read it.",
+    ),
+    "revision": ("{repo} has no revision {revision}.", "Check what follows the @."),
+    "file": ("{repo} has no file {file}.", "Leave the name out to see what there is: --model hf:{repo}."),
+    "no-gguf": (
+        "{repo} holds no model in one GGUF file.",
+        "Look for a repository whose name ends in -GGUF, {other}",
+    ),
+    "gated": (
+        "The model {repo} is gated: its owner wants its terms to be accepted.",
+        "Accept them on the model's page, then set HF_TOKEN to a token of that account.",
+    ),
+    "auth": ("The model hub does not let you read {repo}.", "Set HF_TOKEN to a token that may read it."),
+    "http": ("The model hub answered with status {detail} for {repo}.", "Try again later, {other}"),
+    "checksum": (
+        "What the model hub sent for {repo} is not what it should be (its SHA-256 is wrong); nothing was kept.",
+        "Try again, check HF_ENDPOINT and proxies, {other}",
+    ),
+    children.UNKNOWN: ("The model {repo} could not be downloaded.", "See the debug log, try again, {other}"),
+}
+"""Problem and way out for each kind of error that `hub_download` reports."""
+
+
 def fetch_files(source: HubSource, cache_dir: Path, progress: store.Progress) -> list[tuple[Path, store.Record]]:
     """Return the model and, if the source names one, its mmproj file, fetched if they are not in the cache.
 
@@ -96,45 +131,18 @@ def _error(source: HubSource, error: children.ChildError, cache_dir: Path) -> Ex
         return store.no_space(cache_dir, int(error.detail))
     if error.kind == "disk":
         return OSError(int(error.detail), os.strerror(int(error.detail)), str(cache_dir))
-    repo, other = source.repo, store.OTHER_MODEL
+    detail = error.detail
     if error.kind == "choice":
-        candidates = json.loads(error.detail)
-        names = ", ".join(candidates[:_MAX_CANDIDATES]) + (", …" if len(candidates) > _MAX_CANDIDATES else "")
-        return StartError(f"{repo} holds several models: {names}.", f"Choose one with --model hf:{repo}:FILE.")
-    texts = {
-        "offline": (
-            f"The model {repo} is not in the cache, and HF_HUB_OFFLINE forbids to download it.",
-            f"Unset HF_HUB_OFFLINE for the first start, {other}",
-        ),
-        "network": (
-            f"The model {repo} can't be downloaded: the model hub does not answer.",
-            f"Connect to the network for the first start (a download goes on where it stopped), {other}",
-        ),
-        "repo": (
-            f"The model hub has no model {repo}, or it is private.",
-            "Check the name; for a private model, set HF_TOKEN to a token that may read it.",
-        ),
-        "revision": (f"{repo} has no revision {source.revision}.", "Check what follows the @."),
-        "file": (
-            f"{repo} has no file {source.file}" + (f" or no file {source.mmproj}." if source.mmproj else "."),
-            f"Check the name, or leave it out to see what there is: --model hf:{repo}.",
-        ),
-        "no-gguf": (
-            f"{repo} holds no model in one GGUF file.",
-            "Look for a repository whose name ends in -GGUF, " + other,
-        ),
-        "gated": (
-            f"The model {repo} is gated: its owner wants its terms to be accepted.",
-            "Accept them on the model's page, then set HF_TOKEN to a token of that account.",
-        ),
-        "auth": (f"The model hub does not let you read {repo}.", "Set HF_TOKEN to a token that may read it."),
-        "http": (f"The model hub answered with status {error.detail} for {repo}.", f"Try again later, {other}"),
-        "checksum": (
-            f"What the model hub sent for {repo} is not what it should be (its SHA-256 is wrong); nothing was kept.",
-            f"Try again, check HF_ENDPOINT and proxies, {other}",
-        ),
-    }
-    problem, way_out = texts.get(
-        error.kind, (f"The model {repo} could not be downloaded.", f"See the debug log, try again, {other}")
+        candidates = json.loads(detail)
+        detail = ", ".join(candidates[:_MAX_CANDIDATES]) + (", …" if len(candidates) > _MAX_CANDIDATES else "")
+    problem, way_out = (
+        text.format(
+            repo=source.repo,
+            revision=source.revision,
+            file=f"{source.file} or {source.mmproj}" if source.mmproj else source.file,
+            detail=detail,
+            other=store.OTHER_MODEL,
+        )
+        for text in _TEXTS.get(error.kind, _TEXTS[children.UNKNOWN])
     )
     return StartError(problem, way_out)

@@ -10,6 +10,7 @@ What is not checked: files that the hub does not keep by SHA-256 (small ones tha
 
 import fcntl
 import json
+import os
 import re
 import shutil
 import sys
@@ -99,14 +100,14 @@ def _download(repo: str, commit: str, name: str, directory: Path) -> dict[str, o
     url = hf_hub_url(repo, name, revision=commit)
     metadata = get_hf_file_metadata(url)
     digest = metadata.etag if metadata.etag and _SHA256.fullmatch(metadata.etag) else None
-    part = directory / f"part-{safe_name(f'{metadata.etag or commit}-{name}')}"
-    for other in directory.glob(f"part-*-{safe_name(name)}"):
-        if other != part:
+    part = _part(directory, metadata.etag or commit, name)
+    for other in directory.glob("part-*"):
+        if other != part and other.name.split("-", 2)[2] == safe_name(name):
             other.unlink()  # the hub has another version now
     with part.open("ab") as file:
         # A child that has not yet noticed its parent's death may still write.
         fcntl.flock(file, fcntl.LOCK_EX)
-        done = file.tell()
+        done = file.seek(0, os.SEEK_END)
         if metadata.size is not None:
             if done > metadata.size:
                 file.truncate(done := 0)
@@ -121,6 +122,11 @@ def _download(repo: str, commit: str, name: str, directory: Path) -> dict[str, o
             displayed_filename=PurePosixPath(name).name,
         )
     return _verified(part, name, digest)
+
+
+def _part(directory: Path, version: str, name: str) -> Path:
+    """Return where the unfinished file is kept: under its version, so that no two versions are ever joined."""
+    return directory / f"part-{re.sub('[^0-9A-Za-z]', '', version)[:64]}-{safe_name(name)}"
 
 
 def _verified(part: Path, name: str, digest: str | None) -> dict[str, object]:
@@ -145,7 +151,7 @@ def _from_hub_cache(repo: str, revision: str, name: str | None, directory: Path)
     cached = try_to_load_from_cache(repo, name, revision=revision) if name else None
     if name is None or not isinstance(cached, str):
         raise ChildError("offline")
-    part = directory / f"part-{safe_name(f'offline-{name}')}"
+    part = _part(directory, "offline", name)
     shutil.copyfile(cached, part)
     blob = Path(cached).resolve().name
     return _verified(part, name, blob if _SHA256.fullmatch(blob) else None)

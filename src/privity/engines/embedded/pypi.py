@@ -34,10 +34,11 @@ _CONNECT: Final = "Connect to the network for the first start, or use --model fi
 
 # pip has one exit status for every failure, but its log holds tracebacks with the names of its exception classes and
 # its HTTP log lines. These are identifiers, not prose; where none is found, the message names no cause.
-_PIP_ERROR: Final = re.compile(r"^\S*\s*pip\._internal\.exceptions\.(\w+)", re.MULTILINE)
+_PIP_ERROR: Final = re.compile(r"^\S*\s*pip\._internal\.exceptions\.(?:\w+\.)*(\w+)", re.MULTILINE)
 _NETWORK_ERROR: Final = re.compile(
     r"\b(?:NewConnectionError|ConnectTimeoutError|ReadTimeoutError|NameResolutionError|ProxyError|SSLError|"
-    r"ProtocolError|MaxRetryError|IncompleteRead|NetworkConnectionError|IncompleteDownloadError)\b|HTTP/1\.1\" 5\d\d"
+    r"ProtocolError|MaxRetryError|ResponseError|IncompleteRead|NetworkConnectionError|IncompleteDownloadError)\b"
+    r"|HTTP/1\.1\" 5\d\d"
 )
 
 

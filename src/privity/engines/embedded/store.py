@@ -173,7 +173,7 @@ def no_space(cache_dir: Path, needed: int | None = None) -> StartError:
     """Return the error for a full disk; `needed` is in bytes."""
     amount = "" if needed is None else f" ({-(-needed // 1_000_000)} MB are needed)"
     return StartError(
-        f"There is not enough disk space for the model in {cache_dir}{amount}; nothing incomplete was kept.",
+        f"There is not enough disk space for the model in {cache_dir}{amount}.",
         f"Free some space, choose another cache directory, {OTHER_MODEL}",
     )
 

@@ -3,16 +3,46 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from privity.catalogue.model import in_order
 from privity.engines.connection import EngineConnection
 from privity.engines.engine import Answer, EngineModel, Json
 from privity.engines.llama_cpp.choices import for_each_choice
-from privity.engines.llama_cpp.completion import as_events, wants_usage
+from privity.engines.llama_cpp.completion import as_events, wants_usage, with_usage_apart
 from privity.engines.llama_cpp.constrained import ConstrainedGeneration
 from privity.engines.llama_cpp.forced_call import forced_call, forced_choice
 from privity.engines.llama_cpp.found_calls import callable_names, with_calls_found
 from privity.engines.llama_cpp.structured import structured_answer, wanted_schema
-from privity.errors import ContextLengthError, EngineFailedError, InvalidRequestError, UpstreamProtocolError
+from privity.errors import ContextLengthError, EngineFailedError, InvalidRequestError
+
+
+class _Row(msgspec.Struct):
+    id: str
+    meta: dict[str, Any] | None = None
+
+
+class _List(msgspec.Struct):
+    data: list[_Row]
+
+
+class _Settings(msgspec.Struct):
+    n_ctx: int
+
+
+class _Caps(msgspec.Struct):
+    supports_tools: bool = False
+
+
+class _Modalities(msgspec.Struct):
+    vision: bool = False
+
+
+class _Props(msgspec.Struct):
+    default_generation_settings: _Settings
+    chat_template_caps: _Caps = msgspec.field(default_factory=_Caps)
+    modalities: _Modalities = msgspec.field(default_factory=_Modalities)
+
 
 _CHAT = "/v1/chat/completions"
 _EMBEDDINGS = "/v1/embeddings"
@@ -22,36 +52,33 @@ class LlamaCppEngine:
     """One llama.cpp server, which serves one model.
 
     What it says of itself: `GET /props` has the chat template's abilities, the modalities and the context of one slot.
-    Only whether it embeds is said nowhere, so it is asked for the embedding of one token: a server for chat answers 501.
+    Only whether it embeds is said nowhere, so it is asked for the embedding of one token: a server for chat refuses.
     """
 
     def __init__(self, connection: EngineConnection) -> None:
         self._connection = connection
-        self._seen: Json | None = None
+        self._rows: list[_Row] = []
         self._models: tuple[EngineModel, ...] = ()
         self._context = 0
 
     async def describe(self) -> tuple[EngineModel, ...]:
         """Return the model; raises as `Engine.describe`."""
-        rows = (await self._connection.ask_object("GET", "/v1/models")).get("data")
-        if not isinstance(rows, list) or not rows or not isinstance(rows[0], dict):
-            raise UpstreamProtocolError("the engine lists no model")
-        row = {key: rows[0].get(key) for key in ("id", "meta")}
-        if row != self._seen:
-            self._models = (await self._ask_all(str(row["id"])),)
-            self._seen = row
+        rows = (await self._connection.ask_for(_List, "GET", "/v1/models")).data
+        if rows != self._rows:
+            self._models = tuple([await self._ask_all(row.id) for row in rows[:1]])
+            self._rows = rows
         return self._models
 
     async def _ask_all(self, name: str) -> EngineModel:
-        props = await self._connection.ask_object("GET", "/props")
+        props = await self._connection.ask_for(_Props, "GET", "/props")
         status, _ = await self._connection.ask("POST", _EMBEDDINGS, {"input": "a"})
-        self._context = int(props["default_generation_settings"]["n_ctx"])
+        self._context = props.default_generation_settings.n_ctx
         if status == 200:
             return EngineModel(name, ("embed",), self._context)
         tasks = ["generate"]
-        if props.get("chat_template_caps", {}).get("supports_tools"):
+        if props.chat_template_caps.supports_tools:
             tasks.append("tool_calling")
-        if props.get("modalities", {}).get("vision"):
+        if props.modalities.vision:
             tasks.append("vision")
         return EngineModel(name, in_order(tasks), self._context)
 
@@ -67,7 +94,8 @@ class LlamaCppEngine:
                 return await for_each_choice(self._complete, body)
 
     async def _complete(self, body: Json) -> Answer:
-        return await self._native("/v1/completions", body)
+        answer = await self._native("/v1/completions", body)
+        return answer if isinstance(answer, dict) else with_usage_apart(answer, wanted=wants_usage(body))
 
     async def _chat(self, body: Json) -> Answer:
         body = body | {"messages": [_plain_role(message) for message in body["messages"]]}

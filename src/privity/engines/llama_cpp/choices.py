@@ -1,7 +1,7 @@
 """`n`: several choices of one request.
 
-The server generates at most one choice a slot, and counts the tokens of one of them only; so each choice is a request of
-its own, one after the other, and the prompt comes out of the cache.
+The server generates at most one choice a slot, and counts the tokens of one of them only; so each choice is a request
+of its own, one after the other, and the prompt comes out of the cache.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable

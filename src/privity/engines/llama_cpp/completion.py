@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,3 +86,13 @@ async def as_events(completion: Json, *, with_usage: bool) -> AsyncGenerator[Jso
     if with_usage:
         usage = completion["usage"]
         yield head.usage_chunk(Usage(usage["prompt_tokens"], usage["completion_tokens"]))
+
+
+async def with_usage_apart(events: AsyncGenerator[Json], *, wanted: bool) -> AsyncGenerator[Json]:
+    """Yield a text completion's events with the usage in an event of its own, as OpenAI does, and only where wanted."""
+    async with aclosing(events):
+        async for event in events:
+            usage = event.pop("usage", None)
+            yield event
+            if usage and wanted:
+                yield event | {"choices": [], "usage": usage}

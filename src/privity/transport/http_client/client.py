@@ -120,7 +120,7 @@ class PooledHttpClient:
             if by_request and timeout.expired():
                 raise UpstreamTimeoutError("no answer in time") from error
             raise UpstreamUnreachableError(
-                f"no connection to {origin.text}: {error or type(error).__name__}"
+                f"no connection to {origin.text}: {str(error) or type(error).__name__}"
             ) from error
         try:
             self._pool.check_open()

@@ -1,6 +1,7 @@
 """One connection, as asyncio sees it."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -99,9 +100,26 @@ class Connection(asyncio.Protocol):
             self.exchange.received(data)
 
     def eof_received(self) -> None:
-        """Take in that the peer has closed in an orderly way: over TLS only a `close_notify` gets here."""
-        if self.exchange is not None:
+        """Take in that the peer sends no more."""
+        if self.exchange is None:
+            return
+        if self._was_cut():
+            self.exchange.disconnected(None)
+        else:
             self.exchange.ended()
+
+    def _was_cut(self) -> bool:
+        """Tell whether TLS ended without a `close_notify`, as it does for whoever cuts the wire (RFC 9112 section 9.8).
+
+        asyncio reports both ends in the same way; the TLS object still knows. All that it had was read before.
+        """
+        tls = None if self._transport is None else self._transport.get_extra_info("ssl_object")
+        if tls is None:
+            return False
+        try:
+            return bool(tls.read(1))
+        except ssl.SSLError:
+            return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take in that the connection is gone."""

@@ -17,7 +17,7 @@ MAX_PIECE_BYTES = 256 * 1024
 """In one piece of `chunks()`: what asyncio and uvloop read at once; more would keep other tasks waiting."""
 
 SPLIT_BYTES = 256 * 1024
-"""A body of bytes beyond this is written piece by piece: an early answer stops it, and no second copy lies in memory."""
+"""A body of bytes beyond this is written piece by piece: an early answer stops it, and no second copy is made."""
 
 
 class Exchange:

@@ -189,7 +189,6 @@ class ResponseParser:
             self._parser = HttpResponseParser(self)
             return
         self.status = status
-        self.reusable = parser.should_keep_alive()
         self._set_framing(version)
         self.head_complete = True
         if self._head_only or status in {204, 304}:
@@ -200,14 +199,22 @@ class ResponseParser:
             self._finish()
 
     def _set_framing(self, version: str) -> None:
-        """Find out how the body ends. llhttp has refused repeated lengths, and a length beside a transfer-encoding."""
-        for name, value in self.headers:
+        """Find out how the body ends, and strip the values.
+
+        llhttp has refused repeated lengths, and a length beside a transfer-encoding. With a tab after them, it does
+        not know `chunked` and `close`: the first is refused here, the second recognised.
+        """
+        for index, (name, value) in enumerate(self.headers):
             if name == b"content-length":
                 self._remaining = int(value)
             elif name == b"transfer-encoding":
                 if self._chunked or value.lower() != b"chunked" or version == "1.0":
                     raise UpstreamProtocolError("an answer has a transfer-encoding other than chunked")
                 self._chunked = True
+            elif name == b"connection" and b"close" in value.lower():
+                self.reusable = False
+            if value[-1:] in {b" ", b"\t"}:
+                self.headers[index] = (name, value.rstrip(b" \t"))
 
     # The body
 
@@ -261,11 +268,13 @@ class ResponseParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take in a header, or drop a trailer."""
         if not self.head_complete:
-            self.headers.append((name.lower(), value.rstrip(b" \t")))
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Take in that the empty line has come."""
         self._head_ended = True
+        if self._parser is not None:
+            self.reusable = self._parser.should_keep_alive()  # it has forgotten when the message is complete
 
     def on_body(self, body: bytes) -> None:
         """Take in a piece of the body."""

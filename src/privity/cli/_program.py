@@ -1,0 +1,89 @@
+"""What the subcommands that serve have in common."""
+
+import argparse
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+
+import uvloop
+
+from privity.cli import _logging, _ui
+
+T = TypeVar("T")
+
+INTERRUPTED_STATUS = 130
+"""The exit status of a program that Ctrl-C ended before it served (128 + SIGINT)."""
+
+
+def add_logging_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--log-level` and `--log-format`."""
+    parser.add_argument(
+        "-l", "--log-level", choices=_logging.LEVELS, default="warning", help="what to log (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=_logging.FORMATS,
+        default="text",
+        help="how to log, to standard error (default: %(default)s)",
+    )
+
+
+def add_listener_options(parser: argparse.ArgumentParser, port: int) -> None:
+    """Add `--host` and `--port`."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=port_number, default=port, help="port to listen on (default: %(default)s)")
+
+
+def port_number(text: str) -> int:
+    """Return a port for argparse."""
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return number
+
+
+def seconds(text: str) -> float:
+    """Return a time for argparse."""
+    number = float(text)
+    if not 0 < number < 1e6:
+        raise argparse.ArgumentTypeError("seconds are a number above 0")
+    return number
+
+
+def run_until_stopped(program: AbstractAsyncContextManager[T], on_ready: Callable[[T], None]) -> int:
+    """Serve until Ctrl-C or SIGTERM; return the exit status.
+
+    Raises:
+        StartError: the program can't serve.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(program, on_ready))
+
+
+async def _serve(program: AbstractAsyncContextManager[T], on_ready: Callable[[T], None]) -> int:
+    stop = asyncio.Event()
+    task = asyncio.current_task()
+    serving = False
+
+    def end() -> None:
+        if stop.is_set():
+            return  # it is ending already, in its order
+        stop.set()
+        if not serving and task is not None:
+            task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+    try:
+        async with program as running:
+            serving = True
+            on_ready(running)
+            await stop.wait()
+            _ui.tell(_ui.STOPPING)
+    except asyncio.CancelledError:
+        _ui.tell(_ui.INTERRUPTED)
+        return INTERRUPTED_STATUS
+    return 0

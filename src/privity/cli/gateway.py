@@ -1,0 +1,32 @@
+"""`privity gateway`."""
+
+import argparse
+from typing import Any
+
+from privity.cli import _logging, _ui
+from privity.cli._program import add_listener_options, add_logging_options, run_until_stopped
+from privity.roles.gateway.config import Settings
+from privity.roles.gateway.main import serve
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "gateway",
+        help="run the public API in front of inference proxies",
+        description="Run the gateway: it lists the models of its inference proxies and routes requests to them.",
+    )
+    add_listener_options(parser, 8081)
+    parser.add_argument(
+        "--inference-proxy", action="append", required=True, metavar="URL", help="an inference proxy, repeatable"
+    )
+    add_logging_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until stopped; return the exit status."""
+    _logging.configure(arguments.log_level, arguments.log_format)
+    urls = tuple(url.rstrip("/") for url in arguments.inference_proxy)
+    settings = Settings(urls, host=arguments.host, port=arguments.port)
+    return run_until_stopped(serve(settings), lambda running: _ui.say(f"privity gateway serves on {running.url}"))

@@ -1,0 +1,38 @@
+"""The command `privity`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from privity import __version__
+from privity.cli import _ui, gateway, inference_proxy, models, proxy, up
+from privity.cli._program import INTERRUPTED_STATUS
+from privity.errors import StartError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(prog="privity", description="Confidential AI that you can run yourself.")
+    parser.add_argument("--version", action="version", version=f"privity {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in (up, models, proxy, gateway, inference_proxy):
+        command.add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    parsed = build_parser().parse_args(arguments)
+    try:
+        status: int = parsed.run(parsed)
+    except StartError as error:
+        _ui.tell(f"privity: {error}".rstrip())
+        return 1
+    except KeyboardInterrupt:
+        _ui.tell(_ui.INTERRUPTED)
+        return INTERRUPTED_STATUS
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""`privity up`: all roles in one process, engines as its children."""
+
+import argparse
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from privity.cli import _logging, _ui
+from privity.cli._engine import SOURCES_HELP, add_engine_options, resolve
+from privity.cli._program import add_logging_options, port_number, run_until_stopped
+from privity.engines.embedded.defaults import DEFAULT_MODELS
+from privity.engines.embedded.fetch import ModelFiles
+from privity.errors import StartError
+from privity.roles.gateway import config as gateway_config
+from privity.roles.gateway import main as gateway
+from privity.roles.inference_proxy import config as inference_proxy_config
+from privity.roles.inference_proxy import main as inference_proxy
+from privity.roles.inference_proxy.config import RemoteEngine
+from privity.roles.inference_proxy.service import require_models
+from privity.roles.proxy import config as proxy_config
+from privity.roles.proxy import main as proxy
+from privity.transport.server import require_free
+
+HOST = "127.0.0.1"
+PORT = 8080
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand."""
+    defaults = " and ".join(model.alias for model in DEFAULT_MODELS)
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "up",
+        help="run everything on this machine, with real models",
+        description="Run everything on this machine: proxy, gateway, inference proxies, and an engine for each model.",
+        epilog=SOURCES_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--port", type=port_number, default=PORT, help="port of the proxy (default: %(default)s)")
+    parser.add_argument(
+        "--model",
+        action="append",
+        metavar="SOURCE",
+        default=[],
+        help=f"a model to serve, may be repeated (default: {defaults}, which are downloaded once)",
+    )
+    add_engine_options(parser)
+    add_logging_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until stopped; return the exit status."""
+    _logging.configure(arguments.log_level, arguments.log_format)
+    require_free(HOST, arguments.port, "proxy")
+    sources = arguments.model or [model.source for model in DEFAULT_MODELS]
+    engines = [resolve(source, arguments.data_dir) for source in sources]
+    require_distinct(engines)
+
+    def show(running: "tuple[str, list[dict[str, Any]]]") -> None:
+        url, rows = running
+        _ui.say(_ui.up_screen(url, rows, default_models=not arguments.model))
+
+    return run_until_stopped(everything(engines, arguments.port, arguments.engine_timeout), show)
+
+
+def require_distinct(engines: Sequence[RemoteEngine | ModelFiles]) -> None:
+    """Raise `StartError` where two models would have one ID."""
+    owners: dict[str, Path] = {}
+    for files in (engine for engine in engines if isinstance(engine, ModelFiles)):
+        for each in files.ids:
+            if each in owners:
+                raise StartError(
+                    f"{owners[each]} and {files.model} would both be listed as {each}.",
+                    "Give one of them another ID: --model SOURCE#id=NAME",
+                )
+            owners[each] = files.model
+
+
+@contextlib.asynccontextmanager
+async def everything(
+    engines: Sequence[RemoteEngine | ModelFiles], port: int, engine_timeout: float
+) -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
+    """Run all roles; yield the proxy's URL and the rows of its list.
+
+    Raises:
+        StartError: one of them can't serve.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        urls = []
+        for engine in engines:
+            settings = inference_proxy_config.Settings(engine, engine_timeout=engine_timeout)
+            running = await stack.enter_async_context(inference_proxy.serve(settings))
+            if isinstance(engine, RemoteEngine):
+                require_models(running.proxy, engine.url)
+            urls.append(running.url)
+        middle = await stack.enter_async_context(gateway.serve(gateway_config.Settings(tuple(urls))))
+        front = proxy_config.Settings(gateway=middle.url, host=HOST, port=port)
+        url = await stack.enter_async_context(proxy.serve(front))
+        yield url, list(middle.fleet.catalogue.rows)

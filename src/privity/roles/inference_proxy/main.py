@@ -1,0 +1,66 @@
+"""Composition root of an inference proxy."""
+
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from privity.engines.connection import EngineConnection
+from privity.engines.detect import DetectedEngine
+from privity.engines.embedded.fetch import ModelFiles
+from privity.engines.embedded.process import EngineProcess
+from privity.roles.inference_proxy.app import build_app
+from privity.roles.inference_proxy.config import RemoteEngine, Settings
+from privity.roles.inference_proxy.service import InferenceProxy
+from privity.transport.http_client import PooledHttpClient
+from privity.transport.server import listening
+from privity.transport.tasks import Background
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An inference proxy that serves."""
+
+    url: str
+    proxy: InferenceProxy
+
+
+@contextlib.asynccontextmanager
+async def serve(settings: Settings) -> AsyncIterator[Running]:
+    """Run an inference proxy, and its engine where that is its own, for as long as the context lasts.
+
+    Raises:
+        StartError: it can't listen, or the engine can't load the model.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        http = await stack.enter_async_context(PooledHttpClient())
+        engine = settings.engine
+        if isinstance(engine, RemoteEngine):
+            url, declared, api_key, files = engine.url, engine.declared_tasks, engine.api_key, None
+        else:
+            url, declared, api_key, files = await stack.enter_async_context(_embedded(engine)), (), None, engine
+        connection = EngineConnection(http, url, settings.engine_timeout, api_key)
+        proxy = InferenceProxy(DetectedEngine(connection, declared), files, int(time.time()))
+        await proxy.refresh()
+        background = await stack.enter_async_context(Background())
+        background.start(_refresh_for_ever(proxy, settings.refresh_seconds), "engine watch")
+        app = build_app(proxy, background)
+        listener = listening(app, settings.host, settings.port, "inference proxy")
+        yield Running(await stack.enter_async_context(listener), proxy)
+
+
+@contextlib.asynccontextmanager
+async def _embedded(files: ModelFiles) -> AsyncIterator[str]:
+    with tempfile.TemporaryDirectory(prefix="privity-") as directory:  # mode 0700
+        process = EngineProcess(files, Path(directory) / "engine.sock")
+        async with process.running():
+            yield process.url
+
+
+async def _refresh_for_ever(proxy: InferenceProxy, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        await proxy.refresh()

@@ -1,0 +1,210 @@
+"""What a request must look like before an engine sees it: engines answer strangely to what they do not expect."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from privity.errors import InvalidRequestError, RouteNotFoundError
+
+MAX_CHOICES = 16
+"""Choices of one request (`n`): each costs a generation."""
+
+MAX_INPUTS = 2048
+"""Inputs of one embeddings request, as OpenAI has it."""
+
+MAX_TOOLS = 128
+"""Declared functions, as OpenAI has it."""
+
+_Penalty = Annotated[float, Meta(ge=-2, le=2)]
+_Positive = Annotated[int, Meta(ge=1)]
+_FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+
+class _Part(msgspec.Struct):
+    type: Literal["text", "image_url", "input_audio", "file", "refusal", "video_url", "audio_url"]
+    text: str | None = None
+    refusal: str | None = None
+
+
+class _CalledFunction(msgspec.Struct):
+    name: str
+    arguments: str
+
+
+class _ToolCall(msgspec.Struct):
+    id: str
+    function: _CalledFunction
+    type: Literal["function"] = "function"
+
+
+class _Message(msgspec.Struct):
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | Annotated[list[_Part], Meta(min_length=1)] | None = None
+    tool_calls: list[_ToolCall] | None = None
+    tool_call_id: str | None = None
+
+
+class _Function(msgspec.Struct):
+    name: _FunctionName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class _Tool(msgspec.Struct):
+    type: Literal["function"]
+    function: _Function
+
+
+class _NamedFunction(msgspec.Struct):
+    name: _FunctionName
+
+
+class _NamedTool(msgspec.Struct):
+    type: Literal["function"]
+    function: _NamedFunction
+
+
+class _JsonSchema(msgspec.Struct):
+    name: str
+    schema: dict[str, Any] | None = None
+
+
+class _ResponseFormat(msgspec.Struct):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: _JsonSchema | None = None
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _Generation(msgspec.Struct):
+    model: str
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    max_tokens: _Positive | None = None
+    n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    frequency_penalty: _Penalty | None = None
+    presence_penalty: _Penalty | None = None
+    seed: int | None = None
+    stop: str | Annotated[list[str], Meta(max_length=16)] | None = None
+    logit_bias: dict[str, float] | None = None
+
+
+class _Chat(_Generation, kw_only=True):
+    messages: Annotated[list[_Message], Meta(min_length=1)]
+    max_completion_tokens: _Positive | None = None
+    tools: Annotated[list[_Tool], Meta(max_length=MAX_TOOLS)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | _NamedTool | None = None
+    response_format: _ResponseFormat | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+
+
+class _Completion(_Generation, kw_only=True):
+    prompt: str | Annotated[list[Any], Meta(min_length=1)]
+
+
+class _Embeddings(msgspec.Struct):
+    model: str
+    input: str | Annotated[list[Any], Meta(min_length=1, max_length=MAX_INPUTS)]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: _Positive | None = None
+
+
+_REQUESTS: dict[str, type[msgspec.Struct]] = {
+    "/v1/chat/completions": _Chat,
+    "/v1/completions": _Completion,
+    "/v1/embeddings": _Embeddings,
+}
+
+
+def check_request(endpoint: str, body: dict[str, Any]) -> None:
+    """Check a request's members; ones that are not known here are left to the engine.
+
+    Raises:
+        InvalidRequestError: a member is missing, or has a value that it must not have; `param` names it.
+        RouteNotFoundError: no such endpoint.
+    """
+    if endpoint not in _REQUESTS:
+        raise RouteNotFoundError(f"There is no {endpoint} here.")
+    try:
+        request = msgspec.convert(body, _REQUESTS[endpoint])
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from error
+    match request:
+        case _Chat():
+            _check_chat(request)
+        case _Completion():
+            _check_items(request.prompt, "prompt")
+        case _Embeddings():
+            _check_items(request.input, "input")
+
+
+def _invalid(error: msgspec.ValidationError) -> InvalidRequestError:
+    text, _, path = str(error).partition(" - at `")
+    where = path.rstrip("`").removeprefix("$").removeprefix(".")
+    if not where and "required field" in text:
+        where = text.rsplit("`", 2)[1]
+        return InvalidRequestError(f"The member `{where}` is missing.", param=where, code="missing_parameter")
+    problem = "it has a value that is not among the allowed ones" if text.startswith("Invalid enum") else text
+    return InvalidRequestError(f"`{where}`: {problem}.", param=where or None, code="invalid_value")
+
+
+def _check_chat(request: _Chat) -> None:
+    wanted = request.response_format
+    if wanted is not None and wanted.type == "json_schema" and wanted.json_schema is None:
+        raise InvalidRequestError(
+            "`response_format` of type `json_schema` needs the member `json_schema`.", param="response_format"
+        )
+    forced = request.tool_choice == "required" or isinstance(request.tool_choice, _NamedTool)
+    if forced and not request.tools:
+        raise InvalidRequestError(
+            "`tool_choice` demands a call, but `tools` declares no function.", param="tool_choice"
+        )
+    names = [tool.function.name for tool in request.tools or ()]
+    if isinstance(request.tool_choice, _NamedTool) and request.tool_choice.function.name not in names:
+        raise InvalidRequestError(
+            f"`tool_choice` names `{request.tool_choice.function.name}`, which `tools` doesn't declare.",
+            param="tool_choice",
+        )
+    if len(set(names)) != len(names):
+        raise InvalidRequestError("`tools` declares a function twice.", param="tools")
+
+
+def _check_items(given: str | list[Any], param: str) -> None:
+    """Check a text, several texts, a list of token numbers, or several of those."""
+    texts: list[Any] = []
+    lists: list[Any] = []
+    if isinstance(given, str):
+        texts = [given]
+    elif all(isinstance(each, str) for each in given):
+        texts = given
+    else:
+        lists = [given] if all(_is_token(each) for each in given) else given
+    if any(not text for text in texts):
+        raise InvalidRequestError(f"`{param}` must not hold an empty text.", param=param, code="invalid_value")
+    if any(not isinstance(each, list) or not each or not all(map(_is_token, each)) for each in lists):
+        raise InvalidRequestError(
+            f"`{param}` must be a text, a list of texts, a list of token numbers, or a list of such lists.",
+            param=param,
+            code="invalid_value",
+        )
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def media_kinds(body: dict[str, Any]) -> set[str]:
+    """Return the kinds of the content parts of a checked chat request, other than text."""
+    kinds = {
+        part["type"]
+        for message in body["messages"]
+        if isinstance(message.get("content"), list)
+        for part in message["content"]
+    }
+    return kinds - {"text", "refusal"}

@@ -1,0 +1,159 @@
+"""What an inference proxy does: it knows what its engine serves, and stands between it and everybody else."""
+
+import logging
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import aclosing
+from typing import Any
+
+from privity.catalogue.catalogue import Catalogue, IdCollisionError, require_task
+from privity.catalogue.model import Model
+from privity.engines.embedded.fetch import ModelFiles
+from privity.engines.engine import Answer, Engine, EngineModel, Json
+from privity.errors import (
+    InvalidRequestError,
+    StartError,
+    UnavailableError,
+    UpstreamError,
+    UpstreamTimeoutError,
+    WrongTaskError,
+)
+from privity.protocol.members import read_object
+from privity.roles.inference_proxy import embeddings
+from privity.roles.inference_proxy.requests import check_request, media_kinds
+
+TIMEOUTS_UNTIL_DOWN = 3
+"""Looks in a row that a busy engine may leave unanswered before its models leave the list: until then nobody knows."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class InferenceProxy:
+    """One engine's models, and the way to them.
+
+    Args:
+        engine: the engine.
+        files: the files of the one model that the engine serves; None where the engine's own names are the IDs.
+        started: Unix seconds, the `created` of models whose release nobody knows.
+    """
+
+    def __init__(self, engine: Engine, files: ModelFiles | None, started: int) -> None:
+        self._engine = engine
+        self._files = files
+        self._started = started
+        self._timeouts = 0
+        self._described: tuple[EngineModel, ...] = ()
+        self.catalogue = Catalogue()
+
+    async def refresh(self) -> None:
+        """Look what the engine serves now."""
+        try:
+            described = await self._engine.describe()
+            self._timeouts = 0
+        except UpstreamTimeoutError:
+            self._timeouts += 1
+            if self._timeouts < TIMEOUTS_UNTIL_DOWN:
+                return
+            described = ()
+        except UpstreamError:
+            described = ()
+        if described != self._described:
+            self._described = described
+            self.catalogue = self._build(described)
+            _LOG.info("models changed", extra={"models": ", ".join(self.catalogue.by_id) or "none"})
+
+    def _build(self, described: tuple[EngineModel, ...]) -> Catalogue:
+        for silent in (each for each in described if not each.tasks):
+            _LOG.warning(
+                "the engine doesn't say what this model can do, so it isn't listed; "
+                "declare it: openai:URL#tasks=generate,tool_calling",
+                extra={"model": silent.name},
+            )
+        models = list(self._models([each for each in described if each.tasks]))
+        try:
+            return Catalogue(models)
+        except IdCollisionError as error:
+            _LOG.warning(
+                "two of the engine's models have one short ID; only full IDs are listed", extra={"id": error.claimed}
+            )
+            return Catalogue(Model(m.id, m.tasks, m.created, m.owned_by, (), m.context_length, m.root) for m in models)
+
+    def _models(self, described: Iterable[EngineModel]) -> Iterator[Model]:
+        for each in described:
+            ids = self._files.ids if self._files is not None else ids_for(each.name)
+            yield Model(
+                id=ids[0],
+                tasks=each.tasks,
+                created=self._files.created if self._files is not None else each.created or self._started,
+                owned_by=self._files.owned_by if self._files is not None else each.owned_by or "unknown",
+                aliases=tuple(ids[1:]),
+                context_length=each.context_length,
+                root=each.name,
+            )
+
+    async def answer(self, endpoint: str, body: bytes) -> Answer:
+        """Carry out one request.
+
+        Args:
+            endpoint: a path of OpenAI's API.
+            body: as the client sent it.
+
+        Raises:
+            ApiError: it can't be carried out. Also out of the events, for what goes wrong later.
+        """
+        request = read_object(body)
+        check_request(endpoint, request)
+        asked = request["model"]
+        if not self._described:
+            raise UnavailableError("The model's engine is not running at the moment.", param="model")
+        model = self.catalogue.find(asked)
+        require_task(model, asked, endpoint)
+        if endpoint == "/v1/chat/completions":
+            _check_abilities(model, request)
+        sent = request | {"model": model.root}
+        if endpoint == "/v1/embeddings":
+            answer = await self._engine.answer(endpoint, embeddings.engine_request(sent))
+            return embeddings.shaped(_whole(answer), request) | {"model": asked}
+        answer = await self._engine.answer(endpoint, sent)
+        return answer | {"model": asked} if isinstance(answer, dict) else _named(answer, asked)
+
+
+def _whole(answer: Answer) -> Json:
+    if not isinstance(answer, dict):
+        raise TypeError("embeddings are never streamed")
+    return answer
+
+
+async def _named(events: AsyncGenerator[Json], asked: str) -> AsyncGenerator[Json]:
+    """Yield the events under the ID that was asked for."""
+    async with aclosing(events):
+        async for event in events:
+            yield event | {"model": asked}
+
+
+def _check_abilities(model: Model, request: dict[str, Any]) -> None:
+    """Refuse what the engine would fail at, or drop without a word."""
+    kinds = media_kinds(request)
+    if "image_url" in kinds and "vision" not in model.tasks:
+        raise WrongTaskError(f"The model `{request['model']}` takes no images.", param="messages")
+    if kinds - {"image_url"}:
+        raise InvalidRequestError(
+            f"Content parts of these types aren't supported: {', '.join(sorted(kinds - {'image_url'}))}.",
+            param="messages",
+        )
+    if request.get("tools") and "tool_calling" not in model.tasks:
+        raise WrongTaskError(f"The model `{request['model']}` can't call tools.", param="tools")
+
+
+def ids_for(name: str) -> tuple[str, ...]:
+    """Return the IDs of a model that its engine calls `name`: that name, and a short one without its publisher."""
+    short = name.rsplit("/", 1)[-1].lower()
+    return (name,) if "/" not in name or not short else (name, short)
+
+
+def require_models(proxy: InferenceProxy, url: str) -> None:
+    """Raise `StartError` where the engine that somebody else runs serves nothing."""
+    if not proxy.catalogue.by_id:
+        raise StartError(
+            f"No engine at {url} serves a model that can be listed.",
+            "Start it first, check the address, or say what it can do: --model openai:URL#tasks=generate,tool_calling",
+        )
