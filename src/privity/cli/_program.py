@@ -53,7 +53,7 @@ def seconds(text: str) -> float:
 
 
 def run_until_stopped(program: AbstractAsyncContextManager[T], on_ready: Callable[[T], None]) -> int:
-    """Serve until Ctrl-C or SIGTERM; return the exit status.
+    """Serve until Ctrl-C, SIGTERM or the end of the terminal; return the exit status.
 
     Raises:
         StartError: the program can't serve.
@@ -75,7 +75,7 @@ async def _serve(program: AbstractAsyncContextManager[T], on_ready: Callable[[T]
             task.cancel()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end)
     try:
         async with program as running:

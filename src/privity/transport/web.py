@@ -164,10 +164,13 @@ class WebApp:
             self._log_defect(request, error)
         finally:
             exchange.end()
-        if _LOG.isEnabledFor(logging.INFO):
+        level = (
+            logging.DEBUG if request.method == "GET" else logging.INFO
+        )  # roles ask each other for lists all the time
+        if _LOG.isEnabledFor(level):
             milliseconds = round((time.perf_counter() - started) * 1000, 1)
             extra = {"method": request.method, "route": self._route_name(request), "status": status, "ms": milliseconds}
-            _LOG.info("request", extra=extra)
+            _LOG.log(level, "request", extra=extra)
 
     async def _answer(self, request: Request, exchange: "_Exchange") -> int:
         try:

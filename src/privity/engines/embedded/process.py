@@ -105,6 +105,7 @@ class EngineProcess:
             json.dumps(asdict(job)),
             stdin=asyncio.subprocess.PIPE,  # its end tells the worker that we are gone
             stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for us; we end the worker in our order
         )
         output = self._process.stdout
         line = b""

@@ -96,7 +96,6 @@ def _cores() -> int:
 def main() -> int:
     """Serve until told to stop; return the exit status."""
     job = Job(**json.loads(sys.argv[1]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us in its order
     exit_with_parent()
     output = os.fdopen(os.dup(1), "w")
     silence = os.open(os.devnull, os.O_WRONLY)

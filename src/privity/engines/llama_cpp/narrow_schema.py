@@ -34,6 +34,11 @@ _COMBINERS = ("anyOf", "allOf")
 _DEFINITIONS = ("$defs", "definitions")
 _COPIED = ("$ref", "const", "enum", "required", "pattern")
 _BOUNDED_FORMATS = frozenset({"date", "date-time", "ipv4", "ipv6", "time", "uuid"})
+_PATTERN_OF_FORMAT = {
+    "email": r"^[A-Za-z0-9._-]{1,32}@[A-Za-z0-9-]{1,32}\.[a-z]{2,8}$",
+    "hostname": r"^[a-z0-9-]{1,32}(\.[a-z0-9-]{1,32}){0,3}$",
+    "uri": r"^https?://[a-z0-9-]{1,32}(\.[a-z0-9-]{1,32}){1,3}(/[A-Za-z0-9._-]{1,32}){0,4}$",
+}
 _TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 
 Schema = dict[str, Any]
@@ -134,8 +139,11 @@ class _Narrower:
         out["minItems"], out["maxItems"] = _bounds(node.get("minItems", 0), node.get("maxItems"), self._items)
 
     def _string(self, node: Schema, out: Schema) -> None:
-        if node.get("format") in _BOUNDED_FORMATS:
-            out["format"] = node["format"]
+        wanted = node.get("format")
+        if wanted in _BOUNDED_FORMATS:
+            out["format"] = wanted
+        elif wanted in _PATTERN_OF_FORMAT and "pattern" not in node:
+            out["pattern"] = _PATTERN_OF_FORMAT[wanted]
         else:
             low, high = _bounds(node.get("minLength", 0), node.get("maxLength"), self._string_characters)
             out["minLength"], out["maxLength"] = low, high

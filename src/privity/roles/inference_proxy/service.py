@@ -112,9 +112,9 @@ class InferenceProxy:
         sent = request | {"model": model.root}
         if endpoint == "/v1/embeddings":
             answer = await self._engine.answer(endpoint, embeddings.engine_request(sent))
-            return embeddings.shaped(_whole(answer), request) | {"model": asked}
+            return _public(embeddings.shaped(_whole(answer), request), asked)
         answer = await self._engine.answer(endpoint, sent)
-        return answer | {"model": asked} if isinstance(answer, dict) else _named(answer, asked)
+        return _public(answer, asked) if isinstance(answer, dict) else _public_events(answer, asked)
 
 
 def _whole(answer: Answer) -> Json:
@@ -123,11 +123,17 @@ def _whole(answer: Answer) -> Json:
     return answer
 
 
-async def _named(events: AsyncGenerator[Json], asked: str) -> AsyncGenerator[Json]:
-    """Yield the events under the ID that was asked for."""
+def _public(answer: Json, asked: str) -> Json:
+    """Return an answer, or one of its events, under the ID that was asked for and without the engine's own timings."""
+    answer["model"] = asked
+    answer.pop("timings", None)
+    return answer
+
+
+async def _public_events(events: AsyncGenerator[Json], asked: str) -> AsyncGenerator[Json]:
     async with aclosing(events):
         async for event in events:
-            yield event | {"model": asked}
+            yield _public(event, asked)
 
 
 def _check_abilities(model: Model, request: dict[str, Any]) -> None:
