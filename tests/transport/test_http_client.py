@@ -44,7 +44,7 @@ def on_both_loops(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
             runner.get_loop().set_exception_handler(lambda _, context: problems.append(context))
             runner.run(_within(10, test(*instance, **arguments)))
             gc.collect()
-        assert not problems
+            assert not problems  # before the loop closes: that cancels what the servers have under way
 
     signature = inspect.signature(test)
     factory = inspect.Parameter("loop_factory", inspect.Parameter.KEYWORD_ONLY)
@@ -660,6 +660,42 @@ class TestLeaving:
             with pytest.raises(asyncio.CancelledError):
                 await task
             await closed.wait()
+
+    @on_both_loops
+    async def test_cancelling_at_any_step_leaves_nothing_behind(self) -> None:
+        async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while True:
+                await read_request(reader)
+                writer.write(CHUNKED)
+
+        async def read(client: HttpClient, url: str) -> None:
+            async with await client.request("POST", url, body=pieces_of(b"a", b"b")) as response:
+                await response.read(9)
+
+        async with listening(handler) as url:
+            for steps in range(60):
+                async with PooledHttpClient() as client:
+                    task = asyncio.get_running_loop().create_task(read(client, url))
+                    for _ in range(steps):
+                        await asyncio.sleep(0)
+                    task.cancel()
+                    with pytest.raises(asyncio.CancelledError):
+                        await task  # and then the client waits until its connections are gone
+
+    @on_both_loops
+    async def test_closing_the_client_at_any_step_ends_a_request(self) -> None:
+        async def handler(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+            await reader.read()
+
+        async with listening(handler) as url:
+            for steps in range(30):
+                client = PooledHttpClient()
+                task = asyncio.get_running_loop().create_task(client.request("GET", url))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                await client.aclose()
+                with pytest.raises(UpstreamUnreachableError):
+                    await task
 
     @on_both_loops
     async def test_closing_the_client_closes_everything(self) -> None:

@@ -122,17 +122,13 @@ class PooledHttpClient:
             raise UpstreamUnreachableError(
                 f"no connection to {origin.text}: {str(error) or type(error).__name__}"
             ) from error
-        try:
-            self._pool.check_open()
-        except UpstreamUnreachableError:
-            connection.abort()
-            raise
+        self._pool.opened(connection)
         return connection
 
     async def _open(self, origin: Origin) -> Connection:
         loop = asyncio.get_running_loop()
         pool = self._pool
-        protocol = partial(Connection, origin.text, pool.opened, pool.released, pool.lost)
+        protocol = partial(Connection, origin.text, pool.released, pool.lost)
         if origin.path is not None:
             return (await loop.create_unix_connection(protocol, origin.path))[1]
         if origin.tls and self._tls is None:
@@ -171,9 +167,17 @@ class _Pool:
         return None
 
     def opened(self, connection: Connection) -> None:
-        """Take in a new connection."""
-        self._open.add(connection)
-        self._emptied.clear()
+        """Take in a new connection, or close it and raise `UpstreamUnreachableError` if this was closed meanwhile.
+
+        Not the connection's matter: where connecting is cancelled at the last moment, uvloop calls its
+        `connection_made`, but never its `connection_lost`.
+        """
+        if self._closed:
+            connection.abort()
+            self.check_open()
+        if connection.usable:
+            self._open.add(connection)
+            self._emptied.clear()
 
     def released(self, connection: Connection) -> None:
         """Keep a connection that has done its work, if there is room and it is open."""

@@ -34,14 +34,12 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         key: str,
-        opened: Callable[["Connection"], None],
         released: Callable[["Connection"], None],
         lost: Callable[["Connection"], None],
     ) -> None:
         self.key = key
         self.exchange: Listener | None = None
         self.idle_since = 0.0
-        self._opened = opened
         self.released = released
         self._lost = lost
         self._transport: asyncio.Transport | None = None
@@ -90,7 +88,6 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take in that the connection is there."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's has another base class
-        self._opened(self)
 
     def data_received(self, data: bytes) -> None:
         """Pass on what belongs to an exchange; close on what belongs to none."""

@@ -1,0 +1,1 @@
+"""Measures Privity's proxy and gateway beside nginx: `python -m bench --help`."""
