@@ -21,7 +21,7 @@ LOAD_TIMEOUT = 600.0
 STOP_TIMEOUT = 1.5
 """Seconds between asking a worker to end and killing it; all must be over within 5."""
 
-FIRST_PAUSE = 0.5
+FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 """Seconds before a dead worker is started again: doubled each time, up to the longest."""
 

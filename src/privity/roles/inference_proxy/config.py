@@ -7,8 +7,11 @@ from privity.engines.embedded.fetch import ModelFiles
 ENGINE_TIMEOUT = 600.0
 """Seconds until an engine must begin its answer: long prompts on slow machines take minutes."""
 
-REFRESH_SECONDS = 1.0
-"""Seconds between two looks at the engine: with the gateway's own, a dead engine leaves the list within 5 s."""
+LOOK_AT_OWN_ENGINE = 0.2
+"""Seconds between two looks at an engine of our own, which is a restart away when it dies: the list must show that."""
+
+LOOK_AT_REMOTE_ENGINE = 1.0
+"""Seconds between two looks at somebody else's engine: with the gateway's look, a dead one is gone within 5 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,4 +36,3 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 0
     engine_timeout: float = ENGINE_TIMEOUT
-    refresh_seconds: float = REFRESH_SECONDS

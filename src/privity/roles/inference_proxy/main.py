@@ -13,7 +13,7 @@ from privity.engines.detect import DetectedEngine
 from privity.engines.embedded.fetch import ModelFiles
 from privity.engines.embedded.process import EngineProcess
 from privity.roles.inference_proxy.app import build_app
-from privity.roles.inference_proxy.config import RemoteEngine, Settings
+from privity.roles.inference_proxy.config import LOOK_AT_OWN_ENGINE, LOOK_AT_REMOTE_ENGINE, RemoteEngine, Settings
 from privity.roles.inference_proxy.service import InferenceProxy
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.server import listening
@@ -40,13 +40,15 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
         engine = settings.engine
         if isinstance(engine, RemoteEngine):
             url, declared, api_key, files = engine.url, engine.declared_tasks, engine.api_key, None
+            pause = LOOK_AT_REMOTE_ENGINE
         else:
             url, declared, api_key, files = await stack.enter_async_context(_embedded(engine)), (), None, engine
+            pause = LOOK_AT_OWN_ENGINE
         connection = EngineConnection(http, url, settings.engine_timeout, api_key)
         proxy = InferenceProxy(DetectedEngine(connection, declared), files, int(time.time()))
         await proxy.refresh()
         background = await stack.enter_async_context(Background())
-        background.start(_refresh_for_ever(proxy, settings.refresh_seconds), "engine watch")
+        background.start(_refresh_for_ever(proxy, pause), "engine watch")
         app = build_app(proxy, background)
         listener = listening(app, settings.host, settings.port, "inference proxy")
         yield Running(await stack.enter_async_context(listener), proxy)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-LIST_SECONDS = 1.0
+LIST_SECONDS = 0.4
 """Seconds that a model list is answered from memory: clients ask for it often, and it must be true within 5 s."""
 
 

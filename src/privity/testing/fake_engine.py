@@ -1,0 +1,112 @@
+"""An OpenAI-compatible engine on loopback that misbehaves as told. Its texts are noise: never list it to a user."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal
+
+MODEL = "fake/Model-1B"
+
+Behaviour = Literal["answer", "stream for ever", "say nothing", "cut the stream", "fail"]
+
+
+@dataclass
+class FakeEngine:
+    """What a test sees of the engine."""
+
+    url: str
+    """Its base URL with `/v1`, as the SOURCE `openai:URL` has it."""
+    behaviour: Behaviour = "answer"
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    began: threading.Event = field(default_factory=threading.Event)
+    """Set when an answer has begun."""
+    left: threading.Event = field(default_factory=threading.Event)
+    """Set when the client left in the middle of one."""
+
+
+@contextmanager
+def fake_engine() -> Iterator[FakeEngine]:
+    """Run an engine for as long as the context lasts."""
+    engine = FakeEngine("")
+    server = _Server(engine)
+    engine.url = f"http://127.0.0.1:{server.server_port}/v1"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield engine
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _chunk(text: str) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    event = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": MODEL, "choices": [choice]}
+    return b"data: " + json.dumps(event).encode() + b"\n\n"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, engine: FakeEngine) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.engine = engine
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_GET(self) -> None:
+        if self.path == "/v1/models":
+            self._json(200, {"object": "list", "data": [{"id": MODEL, "object": "model", "max_model_len": 2048}]})
+        else:
+            self._json(404, {"detail": "Not Found"})
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.engine.requests.append(request)
+        match self.server.engine.behaviour:
+            case "say nothing":
+                self._wait_for_departure()
+            case "fail":
+                self._json(500, {"error": {"message": "CUDA out of memory at /opt/engine.cu:17"}})
+            case "stream for ever" | "cut the stream":
+                self._stream()
+            case "answer":
+                message = {"role": "assistant", "content": "Hello."}
+                choice = {"index": 0, "message": message, "finish_reason": "stop"}
+                self._json(200, {"id": "c", "object": "chat.completion", "created": 1, "choices": [choice]})
+
+    def _json(self, status: int, value: object) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _stream(self) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()
+        try:
+            self.wfile.write(_chunk("word "))
+            self.server.engine.began.set()
+            while self.server.engine.behaviour == "stream for ever":
+                self.wfile.write(_chunk("word "))
+                time.sleep(0.02)
+        except OSError:
+            self.server.engine.left.set()
+
+    def _wait_for_departure(self) -> None:
+        self.server.engine.began.set()
+        if not self.connection.recv(1):
+            self.server.engine.left.set()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
