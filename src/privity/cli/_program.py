@@ -6,10 +6,12 @@ import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import uvloop
 
 from privity.cli import _logging, _ui
+from privity.transport.http_client.request import split_url
 
 T = TypeVar("T")
 
@@ -50,6 +52,23 @@ def seconds(text: str) -> float:
     if not 0 < number < 1e6:
         raise argparse.ArgumentTypeError("seconds are a number above 0")
     return number
+
+
+def base_url(text: str) -> str:
+    """Return the URL of another role for argparse, without a slash at its end."""
+    try:
+        split_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("a URL looks like http://localhost:8081") from error
+    return text.rstrip("/")
+
+
+def http_url(text: str) -> str:
+    """Return a base URL for argparse, without a slash at its end."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise argparse.ArgumentTypeError("a URL looks like http://localhost:8081")
+    return text.rstrip("/")
 
 
 def run_until_stopped(program: AbstractAsyncContextManager[T], on_ready: Callable[[T], None]) -> int:

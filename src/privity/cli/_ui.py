@@ -1,5 +1,6 @@
 """All that Privity says to a person at a terminal."""
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,8 @@ DEMO_SIZE = (
     "  privity up --model hf:Qwen/Qwen2.5-3B-Instruct-GGUF:qwen2.5-3b-instruct-q4_k_m.gguf\n"
     "  privity up --model openai:http://localhost:8000/v1     (vLLM, Ollama, llama.cpp, … that already runs)"
 )
+
+START_ONE = "Start everything on this machine with `privity up`, or name a running one with --base-url."
 
 
 def say(text: str = "") -> None:
@@ -36,11 +39,15 @@ def bold(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return left-aligned columns under their heads."""
-    lines = [list(head), *(list(row) for row in rows)]
+    """Return left-aligned columns under their heads; what could steer the terminal is shown as `?`."""
+    lines = [list(head), *([_printable(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     padded = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     return "\n".join([bold(padded[0]), *padded[1:]])
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def models_table(rows: Iterable[dict[str, Any]]) -> str:
@@ -84,21 +91,13 @@ def _snippet(base: str, rows: Sequence[dict[str, Any]]) -> str:
     if chat is not None:
         lines += [
             "answer = client.chat.completions.create(",
-            f'    model="{chat}", messages=[{{"role": "user", "content": "Write a haiku about privacy."}}]',
+            f'    model={json.dumps(chat)}, messages=[{{"role": "user", "content": "Write a haiku about privacy."}}]',
             ")",
             "print(answer.choices[0].message.content)",
         ]
     elif embed is not None:
         lines += [
-            f'answer = client.embeddings.create(model="{embed}", input="confidential")',
+            f'answer = client.embeddings.create(model={json.dumps(embed)}, input="confidential")',
             "print(len(answer.data[0].embedding))",
         ]
-    return "\n".join("  " + line for line in lines)
-
-
-def no_proxy(base_url: str) -> str:
-    """Return what to do when nothing answers."""
-    return (
-        f"No proxy answers at {base_url}. Start everything on this machine with `privity up`, "
-        "or name a running one with --base-url."
-    )
+    return "\n".join(lines)

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from privity.cli import _logging, _ui
-from privity.cli._program import add_listener_options, add_logging_options, run_until_stopped
+from privity.cli._program import add_listener_options, add_logging_options, base_url, run_until_stopped
 from privity.roles.gateway.config import Settings
 from privity.roles.gateway.main import serve
 
@@ -18,7 +18,12 @@ def add_parser(commands: Any) -> None:
     )
     add_listener_options(parser, 8081)
     parser.add_argument(
-        "--inference-proxy", action="append", required=True, metavar="URL", help="an inference proxy, repeatable"
+        "--inference-proxy",
+        type=base_url,
+        action="append",
+        required=True,
+        metavar="URL",
+        help="an inference proxy, repeatable",
     )
     add_logging_options(parser)
     parser.set_defaults(run=run)
@@ -27,6 +32,5 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped; return the exit status."""
     _logging.configure(arguments.log_level, arguments.log_format)
-    urls = tuple(url.rstrip("/") for url in arguments.inference_proxy)
-    settings = Settings(urls, host=arguments.host, port=arguments.port)
+    settings = Settings(tuple(arguments.inference_proxy), host=arguments.host, port=arguments.port)
     return run_until_stopped(serve(settings), lambda running: _ui.say(f"privity gateway serves on {running.url}"))

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from privity.cli import _ui
+from privity.cli._program import http_url
 from privity.errors import StartError, UpstreamError
 from privity.transport.http_client import PooledHttpClient
 
@@ -23,7 +24,11 @@ def add_parser(commands: Any) -> None:
         "models", help="list the models that can be called now", description="List the models of a running proxy."
     )
     parser.add_argument(
-        "--base-url", default="http://localhost:8080", metavar="URL", help="the proxy (default: %(default)s)"
+        "--base-url",
+        type=http_url,
+        default="http://localhost:8080",
+        metavar="URL",
+        help="the proxy (default: %(default)s)",
     )
     parser.add_argument("--api-key", metavar="KEY", help="sent as a bearer token")
     parser.add_argument("--json", action="store_true", help="print the API's answer as it is")
@@ -32,10 +37,10 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the list; return the exit status."""
-    base_url = arguments.base_url.rstrip("/").removesuffix("/v1")
+    base_url = arguments.base_url.removesuffix("/v1")
     body = asyncio.run(_fetch(base_url, arguments.api_key))
     if arguments.json:
-        _ui.say(body.decode())
+        _ui.say(body.decode(errors="replace"))
         return 0
     try:
         rows = msgspec.json.decode(body)["data"]
@@ -46,16 +51,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _fetch(base_url: str, api_key: str | None) -> bytes:
+    if api_key and not api_key.isprintable():
+        raise StartError("The API key holds characters that no key has.", "Check --api-key.")
     headers = [(b"authorization", f"Bearer {api_key}".encode())] if api_key else []
     try:
         async with PooledHttpClient() as http:
             response = await http.request("GET", f"{base_url}/v1/models", headers=headers, head_timeout=TIMEOUT)
             async with response:
                 body = await response.read(MAX_LIST_BYTES)
-    except ValueError as error:
-        raise StartError(f"{base_url} isn't a URL.", "It looks like http://localhost:8080.") from error
     except UpstreamError as error:
-        raise StartError(_ui.no_proxy(base_url), "") from error
+        raise StartError(f"No proxy answers at {base_url}.", _ui.START_ONE) from error
     if response.status == 401:
         raise StartError("The API key is missing or not accepted.", "Give one with --api-key.")
     if response.status != 200:

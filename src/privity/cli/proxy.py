@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from privity.cli import _logging, _ui
-from privity.cli._program import add_listener_options, add_logging_options, run_until_stopped
+from privity.cli._program import add_listener_options, add_logging_options, base_url, run_until_stopped
 from privity.roles.proxy.config import Settings
 from privity.roles.proxy.main import serve
 
@@ -16,7 +16,11 @@ def add_parser(commands: Any) -> None:
     )
     add_listener_options(parser, 8080)
     parser.add_argument(
-        "--gateway", default="http://localhost:8081", metavar="URL", help="the gateway (default: %(default)s)"
+        "--gateway",
+        type=base_url,
+        default="http://localhost:8081",
+        metavar="URL",
+        help="the gateway (default: %(default)s)",
     )
     parser.add_argument(
         "--allowed-host", action="append", default=[], metavar="NAME", help="a further name to answer under, repeatable"
@@ -36,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped; return the exit status."""
     _logging.configure(arguments.log_level, arguments.log_format)
     settings = Settings(
-        gateway=arguments.gateway.rstrip("/"),
+        gateway=arguments.gateway,
         host=arguments.host,
         port=arguments.port,
         allowed_hosts=tuple(arguments.allowed_host),

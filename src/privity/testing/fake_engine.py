@@ -64,6 +64,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/v1/models":
             self._json(200, {"object": "list", "data": [{"id": MODEL, "object": "model", "max_model_len": 2048}]})
+        elif self.path == "/openapi.json":
+            self._json(200, {"openapi": "3.1.0", "paths": {"/v1/chat/completions": {"post": {}}}})
         else:
             self._json(404, {"detail": "Not Found"})
 
