@@ -35,7 +35,9 @@ bench: install
 # Seconds for each target: make fuzz FUZZ_SECONDS=600
 FUZZ_SECONDS ?= 60
 fuzz: install
-	for target in fuzz/fuzz_*.py; do $(BIN)/python $$target -max_total_time=$(FUZZ_SECONDS) fuzz/corpus/$$(basename $$target .py) || exit 1; done
+	for target in $(basename $(notdir $(wildcard fuzz/fuzz_*.py))); do \
+	  $(BIN)/python -m fuzz.$$target -max_total_time=$(FUZZ_SECONDS) fuzz/corpus/$$target || exit 1; \
+	done
 
 # Hashed, for every platform, and without the address of any package index.
 lock: install

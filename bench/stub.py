@@ -9,7 +9,6 @@ from typing import cast
 
 import uvloop
 
-from bench.processes import until_input_ends
 from bench.traffic import chat_answer, event, models_body, wanted_stream
 
 PHASES = 20
@@ -50,6 +49,7 @@ class Stub(asyncio.Protocol):
         self._interval = 0.0
         self._next = 0.0
         self._paused = False
+        self._scheduled = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take in the connection."""
@@ -81,7 +81,7 @@ class Stub(asyncio.Protocol):
         self._interval = milliseconds / 1000
         transport.write(_STREAM_HEAD)
         if not milliseconds:
-            self._loop.call_soon(self._go_on)
+            self._schedule()
             return
         Stub._streams += 1
         self._next = self._loop.time() + self._interval * (1 + Stub._streams % PHASES / PHASES)
@@ -89,20 +89,26 @@ class Stub(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Send one event in one system call, as an engine does, and come again in the loop's next turn."""
-        if not self._paused and self._send_one():
+        self._scheduled = False
+        if not self._paused and self._send():
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
             self._loop.call_soon(self._go_on)
 
     def _tick(self) -> None:
-        if self._send_one():
+        if self._send():
             self._next += self._interval
             self._loop.call_at(self._next, self._tick)
 
-    def _send_one(self) -> bool:
+    def _send(self) -> bool:
         """Send the next event; return whether another one follows."""
-        if self._transport is None:
+        if self._transport is None or self._left <= 0:
             return False
         self._left -= 1
-        self._transport.write(_EVENT if self._left > 0 else _EVENT + _LAST)
+        self._transport.write(_EVENT if self._left else _EVENT + _LAST)
         return self._left > 0
 
     def pause_writing(self) -> None:
@@ -113,7 +119,7 @@ class Stub(asyncio.Protocol):
         """Go on with a stream at full speed."""
         self._paused = False
         if self._left > 0 and not self._interval:
-            self._loop.call_soon(self._go_on)
+            self._schedule()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         """Stop the stream."""
@@ -123,7 +129,7 @@ class Stub(asyncio.Protocol):
 async def _serve(port: int) -> None:
     server = await asyncio.get_running_loop().create_server(Stub, "127.0.0.1", port, backlog=1024)
     async with server:
-        await until_input_ends()
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
 
 
 if __name__ == "__main__":

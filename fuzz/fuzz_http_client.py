@@ -5,9 +5,6 @@ it and h11 find a complete answer, they find the same status, headers and body; 
 passed on nothing but the beginning of that body.
 """
 
-import sys
-from pathlib import Path
-
 import atheris
 
 with atheris.instrument_imports(include=["privity"]):
@@ -15,6 +12,8 @@ with atheris.instrument_imports(include=["privity"]):
     from privity.transport.http_client.parser import ResponseParser
 
 import h11
+
+from fuzz.harness import fuzz
 
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 
@@ -90,18 +89,6 @@ def test_one_input(data: bytes) -> None:
         raise AssertionError(f"{ours} here, {theirs} in h11")
 
 
-def main() -> None:
-    """Write seeds where the corpus is empty, and fuzz."""
-    for argument in sys.argv[1:]:
-        if not argument.startswith("-"):
-            corpus = Path(argument)
-            corpus.mkdir(parents=True, exist_ok=True)
-            if not any(corpus.iterdir()):
-                for number, seed in enumerate(SEEDS):
-                    (corpus / f"seed-{number}").write_bytes(b"\0" + bytes([255 if number % 2 else 3]) + seed)
-    atheris.Setup(sys.argv, test_one_input)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    cuts = (b"\0\x03", b"\0\xff")  # what `test_one_input` takes as its first two bytes
+    fuzz(test_one_input, [cuts[number % 2] + seed for number, seed in enumerate(SEEDS)])

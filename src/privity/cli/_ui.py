@@ -14,7 +14,7 @@ INTERRUPTED = "Stopped before it began to serve."
 NOT_ENCRYPTED = "The roles on this machine talk to each other in plain HTTP; encryption between them comes next."
 DEMO_SIZE = (
     "SmolLM2-135M is a demo-size model: fluent, fast, and often wrong. A better one:\n"
-    "  privity up --model hf:Qwen/Qwen2.5-3B-Instruct-GGUF:qwen2.5-3b-instruct-q4_k_m.gguf\n"
+    "  privity up --model hf:Qwen/Qwen2.5-1.5B-Instruct-GGUF:qwen2.5-1.5b-instruct-q4_k_m.gguf\n"
     "  privity up --model openai:http://localhost:8000/v1     (vLLM, Ollama, llama.cpp, … that already runs)"
 )
 

@@ -31,6 +31,7 @@ DESCRIBE_TIMEOUT = 2.0
 T = TypeVar("T")
 
 _JSON = (b"content-type", b"application/json")
+_PROMPT_OF_ENDPOINT = {"/v1/completions": "prompt", "/v1/embeddings": "input"}
 
 
 class EngineConnection:
@@ -92,6 +93,8 @@ class EngineConnection:
             raise EngineFailedError("The engine's answer isn't valid.") from error
         if not isinstance(answer, dict):
             raise EngineFailedError("The engine's answer isn't valid.")
+        if answer.get("error"):
+            raise EngineFailedError("The engine could not carry out the request.")
         return answer
 
     async def events(self, path: str, body: Json) -> AsyncGenerator[Json]:
@@ -122,7 +125,7 @@ class EngineConnection:
                 refusal = await response.read(MAX_ANSWER)
         except UpstreamError as error:
             raise api_error(error) from error
-        raise _refusal(response.status, refusal)
+        raise _refusal(response.status, refusal, _PROMPT_OF_ENDPOINT.get(path, "messages"))
 
 
 async def _events(response: Response) -> AsyncGenerator[Json]:
@@ -133,7 +136,8 @@ async def _events(response: Response) -> AsyncGenerator[Json]:
                 for event in parser.feed(chunk):
                     if event.data == b"[DONE]":
                         return
-                    yield _event_object(event.data)
+                    if event.data != b"null":  # llama.cpp begins so where a request has several prompts
+                        yield _event_object(event.data)
         except UpstreamError as error:
             raise api_error(error) from error
     raise EngineFailedError("The engine broke off its answer.")
@@ -159,11 +163,11 @@ class _RefusalBody(msgspec.Struct):
     error: _Refusal
 
 
-def _refusal(status: int, body: bytes) -> ApiError:
+def _refusal(status: int, body: bytes, prompt: str) -> ApiError:
     """Return our error for the engine's; none of its text goes on, since it names the engine's inner parts."""
     match status:
         case 400 | 422:
-            return _invalid(body)
+            return _invalid(body, prompt)
         case 408 | 504:
             return EngineTimeoutError("The engine took too long.")
         case 413:
@@ -174,7 +178,7 @@ def _refusal(status: int, body: bytes) -> ApiError:
             return EngineFailedError("The engine could not carry out the request.")
 
 
-def _invalid(body: bytes) -> ApiError:
+def _invalid(body: bytes, prompt: str) -> ApiError:
     try:
         refusal = msgspec.json.decode(body, type=_RefusalBody).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -182,7 +186,7 @@ def _invalid(body: bytes) -> ApiError:
     if refusal.type == "exceed_context_size_error":
         return ContextLengthError(
             f"The request has {refusal.n_prompt_tokens} tokens; the model's context is {refusal.n_ctx} tokens.",
-            param="messages",
+            param=prompt,
         )
     return InvalidRequestError("The engine refuses this request as invalid. Check its parameters.")
 

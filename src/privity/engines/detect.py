@@ -5,7 +5,7 @@ from privity.engines.engine import Answer, Engine, EngineModel, Json
 from privity.engines.llama_cpp.adapter import LlamaCppEngine
 from privity.engines.ollama import OllamaEngine
 from privity.engines.openai_compatible import OpenAICompatibleEngine
-from privity.errors import UnavailableError, UpstreamError
+from privity.errors import UnavailableError, UpstreamError, UpstreamTimeoutError
 
 
 class DetectedEngine:
@@ -26,6 +26,8 @@ class DetectedEngine:
         engine = self._engine or await self._detect()
         try:
             models = await engine.describe()
+        except UpstreamTimeoutError:
+            raise  # it may be busy, and still answer requests
         except UpstreamError:
             self._engine = None  # whatever answers next may be another one
             raise

@@ -30,7 +30,7 @@ class EventStreamParser:
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_event_bytes = max_event_bytes
-        self._rest = b""
+        self._unread = bytearray()
         self._type = b""
         self._data: list[bytes] = []
         self._size = 0
@@ -46,34 +46,42 @@ class EventStreamParser:
         if self._after_cr and piece:
             self._after_cr = False
             piece = piece.removeprefix(b"\n")
-        buffer = self._rest + piece
+        if not piece:
+            return []
+        unread = self._unread
+        searched = len(unread)  # what is known to hold no line end: a long line is not read anew for each piece
+        unread += piece
         if self._at_start:
-            if len(buffer) < len(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(buffer):
-                self._rest = buffer
+            if len(unread) < len(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK[: len(unread)] == unread:
                 return []
-            buffer = buffer.removeprefix(_BYTE_ORDER_MARK)
-            self._at_start = False
+            if unread.startswith(_BYTE_ORDER_MARK):
+                del unread[: len(_BYTE_ORDER_MARK)]
+            self._at_start, searched = False, 0
         events: list[Event] = []
         start = 0
-        for end in _LINE_END.finditer(buffer):
-            event = self._line(buffer[start : end.start()])
+        for end in _LINE_END.finditer(unread, searched):
+            event = self._line(bytes(unread[start : end.start()]))
             if event is not None:
                 events.append(event)
             start = end.end()
-        self._after_cr = start == len(buffer) and buffer.endswith(b"\r")
-        self._rest = buffer[start:]
-        if self._size + len(self._rest) > self._max_event_bytes:
-            raise UpstreamProtocolError(f"an event is longer than {self._max_event_bytes} bytes")
+        self._after_cr = start == len(unread) and unread.endswith(b"\r")
+        del unread[:start]
+        self._check_room(len(unread))
         return events
 
+    def _check_room(self, line_bytes: int) -> None:
+        if self._size + line_bytes > self._max_event_bytes:
+            raise UpstreamProtocolError(f"an event is longer than {self._max_event_bytes} bytes")
+
     def _line(self, line: bytes) -> Event | None:
+        self._check_room(len(line))
         if not line:
             return self._dispatch()
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
-            self._size += len(value)
+            self._size += len(line)
         elif name == b"event":
             self._type = value
         return None

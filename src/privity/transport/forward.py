@@ -53,7 +53,7 @@ async def forward(
     kept = [(name, value) for name, value in response.headers if name in _PASSED_ON]
     length = header(response.headers, b"content-length")
     if length is None or int(length) > MAX_WHOLE_ANSWER:
-        return StreamReply(response.status, kept, _relay(response, peer))
+        return StreamReply(response.status, kept, await begun(_relay(response, peer)))
     try:
         async with response:
             return Reply(response.status, kept, await response.read(MAX_WHOLE_ANSWER))
@@ -61,9 +61,19 @@ async def forward(
         raise api_error(error, peer) from error
 
 
+async def begun(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """Return a generator that has taken its first step, which yields nothing of use.
+
+    Closing one that has not begun runs none of its code: what it holds would never be let go.
+    """
+    await anext(chunks)
+    return chunks
+
+
 async def _relay(response: Response, peer: str) -> AsyncGenerator[bytes]:
     is_events = (header(response.headers, b"content-type") or b"").startswith(b"text/event-stream")
     async with response:
+        yield b""  # see begun
         try:
             async for chunk in response.chunks():
                 yield chunk

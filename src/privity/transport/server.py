@@ -28,29 +28,35 @@ KEEP_ALIVE = 75
 BACKLOG = 1024
 """Connections that wait to be accepted."""
 
+_HEAD_TOO_LONG = f"The request's head is over the limit of {MAX_HEAD_BYTES} bytes."
+
 
 class _BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with a limit on the size of a request's head, and errors in OpenAI's form."""
+    """uvicorn's HTTP protocol with a limit on all that is not body, and errors in OpenAI's form."""
 
-    _in_head = False
-    _head_bytes = 0
+    _outside_body = 0
+    """Bytes since the last piece of a body or end of a message: a head that goes on, trailers, chunk extensions."""
 
     def data_received(self, data: bytes) -> None:
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse(f"The request's head is over the limit of {MAX_HEAD_BYTES} bytes.")
-            return
-        began_in_head = self._in_head
+        self._outside_body += len(data)
         super().data_received(data)
-        if began_in_head and self._in_head:
-            self._head_bytes += len(data)
-
-    def on_message_begin(self) -> None:
-        self._in_head, self._head_bytes = True, 0
-        super().on_message_begin()
+        if self._outside_body > MAX_HEAD_BYTES:
+            self._refuse(_HEAD_TOO_LONG)
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._head_bytes = False, 0
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
+            self._refuse(_HEAD_TOO_LONG)
+            raise ValueError(_HEAD_TOO_LONG)  # ends the parsing: httptools reports it as a request that isn't valid
         super().on_headers_complete()
+        self.headers = []  # what comes now are trailers, which are no headers
+
+    def on_body(self, body: bytes) -> None:
+        self._outside_body = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._outside_body = 0
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's text is of no use to a client
         self._refuse("The request isn't valid HTTP.")
@@ -59,9 +65,15 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         body = msgspec.json.encode(InvalidRequestError(message, code="invalid_http").body())
-        fields = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d" % len(body)
-        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + fields + b"\r\n\r\n" + body)
+        fields = b"content-type: application/json\r\nx-content-type-options: nosniff\r\nconnection: close\r\n"
+        length = b"content-length: %d\r\n\r\n" % len(body)
+        if not self._is_answering():  # no second answer in the midst of the first
+            self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + fields + length + body)
         self.transport.close()
+
+    def _is_answering(self) -> bool:
+        cycle: Any = self.cycle  # None at first, whatever uvicorn's types say
+        return cycle is not None and cycle.response_started and not cycle.response_complete
 
 
 class _Server(uvicorn.Server):
@@ -125,12 +137,12 @@ def require_free(host: str, port: int, what: str) -> None:
 
 def _bind(host: str, port: int, what: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # so named, asyncio sets TCP_NODELAY
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
         listener.listen(BACKLOG)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # a port, or a host's IDNA encoding, may be impossible
         listener.close()
         raise _bind_error(error, host, port, what) from error
     listener.setblocking(False)  # noqa: FBT003  # the standard library's signature

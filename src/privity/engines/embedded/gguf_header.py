@@ -43,17 +43,19 @@ def read_header(path: Path) -> GgufHeader:
         BadHeaderError: the file is not GGUF version 2 or 3, or is damaged.
         OSError: it can't be read.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+    with path.open("rb") as file:
         try:
-            pairs = _Scanner(view).pairs()
-        except (struct.error, KeyError, UnicodeDecodeError, IndexError) as error:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+                pairs = _Scanner(view).pairs()
+        except (struct.error, KeyError, OverflowError, ValueError) as error:  # ValueError: empty, or not UTF-8
             raise BadHeaderError(str(path)) from error
+    template = pairs.get("tokenizer.chat_template")
     architecture = str(pairs.get("general.architecture", ""))
     return GgufHeader(
         architecture=architecture,
         context_length=_whole(pairs.get(f"{architecture}.context_length")),
         pooling=_whole(pairs.get(f"{architecture}.pooling_type")),
-        chat_template=pairs.get("tokenizer.chat_template"),
+        chat_template=template if isinstance(template, str) else None,
     )
 
 
@@ -88,6 +90,8 @@ class _Scanner:
         if length > MAX_STRING_BYTES:
             raise BadHeaderError("a string is too long")
         start, self._at = self._at, self._at + length
+        if self._at > len(self._view):
+            raise BadHeaderError("the file is cut")
         return self._view[start : self._at].decode()
 
     def _value(self, kind: int) -> Any:

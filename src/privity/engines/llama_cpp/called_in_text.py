@@ -1,9 +1,11 @@
 """Tool calls that a model wrote as plain text, where the engine did not see them as calls."""
 
-import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 _WRAPPINGS = (
     re.compile(r"^<tool_call>\s*(?P<call>\{.*\})\s*(?:</tool_call>)?$", re.DOTALL),
@@ -36,11 +38,11 @@ def find_call(text: str, declared: Collection[str]) -> TextCall | None:
         if match is None:
             continue
         try:
-            call = json.loads(match["call"])
-        except (ValueError, RecursionError):
+            call = msgspec.json.decode(match["call"], type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             return None
-        arguments = call.get("arguments", call.get("parameters"))
-        if call.get("name") in declared and isinstance(arguments, dict):
-            return TextCall(call["name"], json.dumps(arguments, ensure_ascii=False))
+        name, arguments = call.get("name"), call.get("arguments", call.get("parameters"))
+        if isinstance(name, str) and name in declared and isinstance(arguments, dict):
+            return TextCall(name, msgspec.json.encode(arguments).decode())
         return None
     return None

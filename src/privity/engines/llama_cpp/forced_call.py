@@ -15,6 +15,9 @@ from privity.errors import EngineFailedError, InvalidRequestError
 ATTEMPTS = 3
 """Tries to get arguments that fit what the grammar could not express."""
 
+MAX_SPENT = 1024
+"""Tokens after which there is no further try: what takes that long has gone astray, and somebody is waiting."""
+
 NAME_TOKENS = 64
 """Tokens for a function's name, which has at most 64 characters."""
 
@@ -104,6 +107,8 @@ async def _arguments(generation: ConstrainedGeneration, prompt: Prompt, tool: To
         fits, text = fitting_value(piece.text, tool.validator)
         if fits:
             return text, spent, "tool_calls"
+        if piece.cut or spent > MAX_SPENT:
+            break
     if piece.cut and (body.get("max_tokens") or body.get("max_completion_tokens")):
         return piece.text, spent, "length"
     raise EngineFailedError(

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
+from itertools import islice
 
 from privity.engines.engine import Answer, Json
 from privity.engines.llama_cpp.called_in_text import find_call, may_become_call
@@ -44,11 +45,11 @@ async def _found_in_events(events: AsyncGenerator[Json], declared: frozenset[str
             text += delta.get("content") or ""
             holding = holding and not delta.get("tool_calls") and may_become_call(text)
             held.append(event)
-            if holding and not finished:
+            if holding and text and not finished:
                 continue
-            for each in _resolved(held, text, declared) if holding else held:
+            for each in _resolved(held, text, declared) if holding and finished else held:
                 yield each
-            held, holding = [], False
+            held, holding = [], holding and not finished
     for each in held:
         yield each
 
@@ -66,4 +67,6 @@ def _resolved(held: list[Json], text: str, declared: frozenset[str]) -> Iterable
         return held
     last = held[-1]
     head = Head(last["id"], last["created"], last["model"])
-    return message_chunks(head, {"tool_calls": [tool_call(call)]}, "tool_calls")
+    chunks = message_chunks(head, {"tool_calls": [tool_call(call)]}, "tool_calls")
+    opened = not any("role" in _delta(event)[0] for event in held)
+    return islice(chunks, 1, None) if opened else chunks

@@ -23,6 +23,10 @@ TOKENS_PER_ITEM = 32
 FREE_LEVELS = 2
 """Levels of lists and objects in a value that the schema leaves open."""
 
+FREE_ITEMS = 8
+FREE_STRING_CHARACTERS = 200
+"""Bounds in such a value: the client expects nothing in particular, and a weak model would go on for ever."""
+
 MAX_DEPTH = 64
 """Levels of a schema; LLGuidance and people stay far below."""
 
@@ -75,12 +79,17 @@ class _Narrower:
         self._string_characters = string_characters
         self._items = max(1, min(MAX_LIST_ITEMS, budget // TOKENS_PER_ITEM))
 
-    def walk(self, node: Any, depth: int, *, closed: bool = True) -> Schema:
+    def part(self, node: Any, depth: int, *, closed: bool = True) -> Schema | bool:
+        """Narrow a schema that may be `true` or `false`."""
+        if node is False:
+            return False
+        return self.walk(node, depth, closed=closed) if isinstance(node, dict) else self._anything()
+
+    def walk(self, node: Schema, depth: int, *, closed: bool = True) -> Schema:
         """Narrow one schema; `closed` refuses members that it does not name."""
         if depth > MAX_DEPTH:
             raise RecursionError
-        if not isinstance(node, dict):
-            return self._anything()
+        closed = closed and "allOf" not in node  # members that another part of it names must get through
         out: Schema = {key: node[key] for key in _COPIED if key in node}
         self._combine(node, out, depth)
         types = self._types(node)
@@ -101,12 +110,12 @@ class _Narrower:
     def _combine(self, node: Schema, out: Schema, depth: int) -> None:
         for key in _DEFINITIONS:
             if isinstance(node.get(key), dict):
-                out[key] = {name: self.walk(each, depth + 1) for name, each in node[key].items()}
+                out[key] = {name: self.part(each, depth + 1) for name, each in node[key].items()}
         for key in _COMBINERS:
             if isinstance(node.get(key), list):
-                out[key] = [self.walk(each, depth + 1, closed=key != "allOf") for each in node[key]]
+                out[key] = [self.part(each, depth + 1, closed=key != "allOf") for each in node[key]]
         if isinstance(node.get("oneOf"), list) and "anyOf" not in out:
-            out["anyOf"] = [self.walk(each, depth + 1) for each in node["oneOf"]]
+            out["anyOf"] = [self.part(each, depth + 1) for each in node["oneOf"]]
 
     @staticmethod
     def _types(node: Schema) -> list[str]:
@@ -121,19 +130,23 @@ class _Narrower:
         properties = node.get("properties")
         additional = node.get("additionalProperties")
         if isinstance(properties, dict):
-            out["properties"] = {name: self.walk(each, depth + 1) for name, each in properties.items()}
+            out["properties"] = {name: self.part(each, depth + 1) for name, each in properties.items()}
         if isinstance(additional, dict):
             out["additionalProperties"] = self.walk(additional, depth + 1)
-        elif additional is False or (closed and isinstance(properties, dict)):
+        elif additional is False:
             out["additionalProperties"] = False
+        elif closed and isinstance(properties, dict):
+            out["additionalProperties"] = False
+            for name in node.get("required", ()):
+                out["properties"].setdefault(name, self._anything())
         elif closed:
             out["additionalProperties"] = self._anything()
 
     def _array(self, node: Schema, out: Schema, depth: int) -> None:
         if isinstance(node.get("prefixItems"), list):
-            out["prefixItems"] = [self.walk(each, depth + 1) for each in node["prefixItems"]]
+            out["prefixItems"] = [self.part(each, depth + 1) for each in node["prefixItems"]]
         if "items" in node:
-            out["items"] = node["items"] if node["items"] is False else self.walk(node["items"], depth + 1)
+            out["items"] = self.part(node["items"], depth + 1)
         else:
             out["items"] = self._anything()
         out["minItems"], out["maxItems"] = _bounds(node.get("minItems", 0), node.get("maxItems"), self._items)
@@ -142,11 +155,11 @@ class _Narrower:
         wanted = node.get("format")
         if wanted in _BOUNDED_FORMATS:
             out["format"] = wanted
-        elif wanted in _PATTERN_OF_FORMAT and "pattern" not in node:
-            out["pattern"] = _PATTERN_OF_FORMAT[wanted]
-        else:
-            low, high = _bounds(node.get("minLength", 0), node.get("maxLength"), self._string_characters)
-            out["minLength"], out["maxLength"] = low, high
+            return
+        if wanted in _PATTERN_OF_FORMAT:
+            out.setdefault("pattern", _PATTERN_OF_FORMAT[wanted])
+        low, high = _bounds(node.get("minLength", 0), node.get("maxLength"), self._string_characters)
+        out["minLength"], out["maxLength"] = low, high
 
     @staticmethod
     def _number(node: Schema, out: Schema, *, whole: bool) -> None:
@@ -165,11 +178,11 @@ class _Narrower:
         """Return a schema for a value that nothing is said about, with lists and objects `levels` deep."""
         number: Schema = {"type": "number"}
         self._number({}, number, whole=False)
-        text = {"type": "string", "maxLength": self._string_characters}
+        text = {"type": "string", "maxLength": min(FREE_STRING_CHARACTERS, self._string_characters)}
         choices: list[Schema] = [text, number, {"type": "boolean"}, {"type": "null"}]
         if levels:
             inner = self._anything(levels - 1)
-            choices.append({"type": "array", "items": inner, "maxItems": self._items})
+            choices.append({"type": "array", "items": inner, "maxItems": min(FREE_ITEMS, self._items)})
             choices.append({"type": "object", "additionalProperties": inner})
         return {"anyOf": choices}
 

@@ -57,8 +57,9 @@ async def _events(
 ) -> AsyncGenerator[Json]:
     texts: list[str] = []
     async with aclosing(pieces):
-        yield head.chunk({"role": "assistant", "content": ""})
         async for piece in pieces:
+            if not texts:
+                yield head.chunk({"role": "assistant", "content": ""})
             texts.append(piece.text)
             if piece.text:
                 yield head.chunk({"content": piece.text})

@@ -8,7 +8,7 @@ from privity.catalogue.model import TASK_OF_ENDPOINT
 from privity.errors import InvalidRequestError, UnavailableError
 from privity.http import HttpClient, header
 from privity.roles.gateway.fleet import Fleet, Replica
-from privity.transport.forward import forward
+from privity.transport.forward import begun, forward
 from privity.transport.tasks import Background
 from privity.transport.web import Handler, Reply, Request, StreamReply, WebApp, json_reply
 
@@ -73,12 +73,13 @@ async def _send_on(request: Request, fleet: Fleet, replica: Replica, http: HttpC
     if isinstance(reply, Reply):
         replica.in_flight -= 1
         return reply
-    return StreamReply(reply.status, reply.headers, _counted(reply.chunks, replica))
+    return StreamReply(reply.status, reply.headers, await begun(_counted(reply.chunks, replica)))
 
 
 async def _counted(chunks: AsyncGenerator[bytes], replica: Replica) -> AsyncGenerator[bytes]:
     try:
         async with aclosing(chunks):
+            yield b""  # see begun
             async for chunk in chunks:
                 yield chunk
     finally:

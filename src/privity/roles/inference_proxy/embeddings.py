@@ -5,14 +5,25 @@ import math
 import struct
 from typing import Any
 
+import msgspec
+
 from privity.errors import EngineFailedError, InvalidRequestError
 
 Json = dict[str, Any]
 
 
+class _Row(msgspec.Struct):
+    embedding: list[float]
+
+
+class _Answer(msgspec.Struct):
+    data: list[_Row]
+
+
 def engine_request(body: Json) -> Json:
-    """Return the request for the engine: full vectors, as numbers."""
-    return {key: value for key, value in body.items() if key != "dimensions"} | {"encoding_format": "float"}
+    """Return the request for the engine: full vectors, as numbers, in one piece."""
+    dropped = ("dimensions", "stream")
+    return {key: value for key, value in body.items() if key not in dropped} | {"encoding_format": "float"}
 
 
 def shaped(answer: Json, body: Json) -> Json:
@@ -26,13 +37,12 @@ def shaped(answer: Json, body: Json) -> Json:
         EngineFailedError: the engine's answer has no vectors.
     """
     dimensions: int | None = body.get("dimensions")
-    rows = answer.get("data")
-    if not isinstance(rows, list):
-        raise EngineFailedError("The engine's answer isn't valid.")
-    for row in rows:
-        vector: list[float] = row["embedding"]
-        if dimensions is not None:
-            vector = _shortened(vector, dimensions)
+    try:
+        vectors = msgspec.convert(answer, _Answer).data
+    except msgspec.ValidationError as error:
+        raise EngineFailedError("The engine's answer isn't valid.") from error
+    for row, full in zip(answer["data"], vectors, strict=True):
+        vector = full.embedding if dimensions is None else _shortened(full.embedding, dimensions)
         row["embedding"] = _encoded(vector) if body.get("encoding_format") == "base64" else vector
         row.pop("encoding_format", None)
     return answer

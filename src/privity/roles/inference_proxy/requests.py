@@ -17,7 +17,8 @@ MAX_TOOLS = 128
 """Declared functions, as OpenAI has it."""
 
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
-_Positive = Annotated[int, Meta(ge=1)]
+_Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+_Text = Annotated[str, Meta(min_length=1)]
 _FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
@@ -90,7 +91,7 @@ class _Generation(msgspec.Struct):
     frequency_penalty: _Penalty | None = None
     presence_penalty: _Penalty | None = None
     seed: int | None = None
-    stop: str | Annotated[list[str], Meta(max_length=16)] | None = None
+    stop: _Text | Annotated[list[_Text], Meta(max_length=16)] | None = None
     logit_bias: dict[str, float] | None = None
 
 
@@ -155,6 +156,8 @@ def _invalid(error: msgspec.ValidationError) -> InvalidRequestError:
 
 
 def _check_chat(request: _Chat) -> None:
+    for index, message in enumerate(request.messages):
+        _check_message(message, f"messages[{index}]")
     wanted = request.response_format
     if wanted is not None and wanted.type == "json_schema" and wanted.json_schema is None:
         raise InvalidRequestError(
@@ -173,6 +176,27 @@ def _check_chat(request: _Chat) -> None:
         )
     if len(set(names)) != len(names):
         raise InvalidRequestError("`tools` declares a function twice.", param="tools")
+
+
+def _check_message(message: _Message, where: str) -> None:
+    if message.content is None and not (message.role == "assistant" and message.tool_calls):
+        raise InvalidRequestError(f"`{where}` has no `content`.", param=f"{where}.content", code="missing_parameter")
+    parts = message.content if isinstance(message.content, list) else ()
+    if any(part.type == "text" and part.text is None for part in parts):
+        raise InvalidRequestError(
+            "A content part of type `text` needs the member `text`.",
+            param=f"{where}.content",
+            code="missing_parameter",
+        )
+    for number, call in enumerate(message.tool_calls or ()):
+        try:
+            msgspec.json.decode(call.function.arguments, type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise InvalidRequestError(
+                "The arguments of a call must be a JSON object, as text.",
+                param=f"{where}.tool_calls[{number}].function.arguments",
+                code="invalid_value",
+            ) from error
 
 
 def _check_items(given: str | list[Any], param: str) -> None:

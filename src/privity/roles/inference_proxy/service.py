@@ -68,7 +68,7 @@ class InferenceProxy:
                 "declare it: openai:URL#tasks=generate,tool_calling",
                 extra={"model": silent.name},
             )
-        models = list(self._models([each for each in described if each.tasks]))
+        models = list(self._models({each.name: each for each in described if each.tasks}.values()))
         try:
             return Catalogue(models)
         except IdCollisionError as error:

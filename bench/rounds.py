@@ -1,0 +1,93 @@
+"""Interleaved rounds: every target in turn, again and again, so that a noisy moment meets all of them."""
+
+import select
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+import msgspec
+
+from bench.accounting import cpu_seconds
+from bench.load import Job, Outcome
+from bench.processes import BenchError, Program
+from bench.setting import Setting
+
+CONNECTIONS = 32
+"""Concurrent requests or streams, where more than one."""
+
+ANSWER_SECONDS = 60.0
+"""Until the load generator must have answered: it bounds every job itself."""
+
+Figures = dict[str, dict[str, list[float]]]
+"""Measure → target → one value per round."""
+
+Tell = Callable[[str], None]
+
+_JOBS = (
+    ("models", CONNECTIONS),
+    ("chat", CONNECTIONS),
+    ("chat_one", 1),
+    ("paced", CONNECTIONS),
+    ("saturated", CONNECTIONS),
+)
+
+
+def load_command() -> list[str]:
+    """Return the command of the load generator."""
+    return [sys.executable, "-m", "bench.load"]
+
+
+class Load:
+    """The load generator's other end."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+
+    def run(self, job: Job) -> Outcome:
+        """Have a job done. Raises `BenchError` where it fails."""
+        child = self._program.child
+        if child.stdin is None or child.stdout is None:
+            raise BenchError("The load generator was started without pipes.")
+        try:
+            child.stdin.write(msgspec.json.encode(job) + b"\n")
+            child.stdin.flush()
+        except BrokenPipeError as error:
+            raise BenchError(f"The load generator has ended. {self._program.last_words()}") from error
+        ready, _, _ = select.select([child.stdout], [], [], ANSWER_SECONDS)
+        line = child.stdout.readline() if ready else b""
+        if not line:
+            raise BenchError(f"The load generator does not answer. {self._program.last_words()}")
+        outcome = msgspec.json.decode(line, type=Outcome)
+        if outcome.error:
+            raise BenchError(f"The load failed: {outcome.error}")
+        return outcome
+
+
+def measure(setting: Setting, load: Load, rounds: int, seconds: float, tell: Tell) -> Figures:
+    """Return the figures of all kinds of load."""
+    figures: Figures = defaultdict(lambda: defaultdict(list))
+    for number in range(1, rounds + 1):
+        for kind, connections in _JOBS:
+            tell(f"round {number} of {rounds}: {kind}")
+            _one_round(figures, setting, load, kind, connections, seconds)
+    return figures
+
+
+def _one_round(figures: Figures, setting: Setting, load: Load, kind: str, connections: int, seconds: float) -> None:
+    p50: dict[str, float] = {}
+    for target, (port, programs) in setting.targets.items():
+        roots = [program.pid for program in programs]
+        before = cpu_seconds(roots)
+        outcome = load.run(Job(kind.removesuffix("_one"), port, connections, seconds))
+        used = cpu_seconds(roots) - before
+        p50[target] = outcome.p50
+        if kind != "paced":
+            figures[f"{kind}_rate"][target].append(outcome.rate)
+        if programs:
+            figures[f"{kind}_cpu"][target].append(used * 1e6 / outcome.done)
+        time.sleep(0.02)  # until the closed connections are dealt with, in their own account
+    if kind == "chat_one":
+        for target, value in p50.items():
+            if target != "direct":
+                figures["chat_one_added"][target].append((value - p50["direct"]) * 1000)

@@ -1,0 +1,128 @@
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from privity.engines.connection import EngineConnection
+from privity.engines.engine import EngineModel
+from privity.engines.openai_compatible import OpenAICompatibleEngine
+from privity.errors import EngineFailedError, UpstreamProtocolError, UpstreamTimeoutError
+from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, event_response, json_response
+
+
+class Vllm:
+    """vLLM's questions about itself."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = [{"id": "org/M", "owned_by": "vllm", "max_model_len": 512}]
+        self.routes: FakeResponse | Exception = json_response({"paths": {"/v1/chat/completions": {}}})
+
+    def __call__(self, request: SentRequest) -> FakeResponse:
+        match urlsplit(request.url).path:
+            case "/v1/models":
+                return json_response({"object": "list", "data": self.rows})
+            case "/openapi.json":
+                if isinstance(self.routes, Exception):
+                    raise self.routes
+                return self.routes
+            case _ if request.json().get("stream"):
+                return event_response([{"id": 1}, {"id": 2}])
+            case _:
+                return json_response({"id": 1})
+
+
+def engine_of(server: Vllm, *declared: str) -> tuple[OpenAICompatibleEngine, FakeHttpClient]:
+    http = FakeHttpClient(server)
+    return OpenAICompatibleEngine(EngineConnection(http, "http://engine", 7.0), declared), http
+
+
+@pytest.mark.parametrize(
+    ("routes", "tasks"),
+    [
+        (["/v1/chat/completions", "/v1/completions"], ("generate",)),
+        (["/v1/embeddings"], ("embed",)),
+        (["/v1/embeddings", "/v1/chat/completions"], ("generate", "embed")),
+        (["/ping"], ()),
+        ([], ()),
+    ],
+)
+async def test_tasks_are_what_the_engine_has_routes_for(routes: list[str], tasks: tuple[str, ...]) -> None:
+    server = Vllm()
+    server.routes = json_response({"paths": {route: {} for route in routes}})
+    engine, http = engine_of(server)
+    assert await engine.describe() == (EngineModel("org/M", tasks, 512, None, "vllm"),)
+    assert all(answer.closed for answer in http.answers)
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [
+        json_response({}, 404),
+        json_response({"paths": []}),
+        FakeResponse(200, [], [b"<html>"]),
+        UpstreamProtocolError("cut"),
+    ],
+)
+async def test_an_engine_that_does_not_tell_has_no_tasks(routes: FakeResponse | Exception) -> None:
+    server = Vllm()
+    server.routes = routes
+    assert (await engine_of(server)[0].describe())[0].tasks == ()
+
+
+async def test_a_question_that_times_out_is_asked_again() -> None:
+    server = Vllm()
+    server.routes = UpstreamTimeoutError("busy")
+    engine, _ = engine_of(server)
+    with pytest.raises(UpstreamTimeoutError):
+        await engine.describe()
+    server.routes = json_response({"paths": {"/v1/embeddings": {}}})
+    assert (await engine.describe())[0].tasks == ("embed",)
+
+
+async def test_declared_tasks_count_and_nothing_is_asked() -> None:
+    engine, http = engine_of(Vllm(), "generate", "vision")
+    assert (await engine.describe())[0].tasks == ("generate", "vision")
+    assert [urlsplit(sent.url).path for sent in http.sent] == ["/v1/models"]
+
+
+async def test_routes_are_asked_for_only_when_the_list_changes() -> None:
+    server = Vllm()
+    engine, http = engine_of(server)
+    for _ in range(3):
+        await engine.describe()
+    assert len(http.sent) == 4
+    server.rows = [{"id": "other"}, {"id": "third", "max_model_len": 0}]
+    assert await engine.describe() == (EngineModel("other", ("generate",)), EngineModel("third", ("generate",)))
+
+
+async def test_an_engine_without_models_has_none() -> None:
+    server = Vllm()
+    server.rows = []
+    assert await engine_of(server)[0].describe() == ()
+
+
+async def test_requests_pass_as_they_are() -> None:
+    engine, http = engine_of(Vllm())
+    body = {"model": "org/M", "messages": [], "new_parameter": {"x": [1]}}
+    assert await engine.answer("/v1/chat/completions", body) == {"id": 1}
+    assert http.sent[0].json() == body
+
+
+async def test_events_pass_as_they_are_and_close_when_left() -> None:
+    engine, http = engine_of(Vllm())
+    answer = await engine.answer("/v1/chat/completions", {"stream": True})
+    assert isinstance(answer, AsyncGenerator)
+    async with aclosing(answer):
+        assert await anext(answer) == {"id": 1}
+    assert http.answers[0].closed
+
+
+async def test_an_engine_that_answers_a_streaming_request_whole_has_failed() -> None:
+    server = FakeHttpClient(lambda _request: json_response({}))
+    with pytest.raises(EngineFailedError):
+        await OpenAICompatibleEngine(EngineConnection(server, "http://e", 1)).answer(
+            "/v1/completions", {"stream": True}
+        )
+    assert server.answers[0].closed
