@@ -62,4 +62,7 @@ class HttpClient(Protocol):
 
 def header(headers: Headers, name: bytes) -> bytes | None:
     """Return the first value under `name` (in lower case), or None."""
-    return next((value for key, value in headers if key == name), None)
+    for key, value in headers:
+        if key == name:
+            return value
+    return None

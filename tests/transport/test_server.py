@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
 
 from privity.errors import StartError
 from privity.transport import server
@@ -15,7 +16,8 @@ from privity.transport.server import MAX_HEAD_BYTES, listening, require_free
 from privity.transport.tasks import Background
 from privity.transport.web import Reply, Request, Routes, StreamReply, WebApp, json_reply
 
-DEADLINE = 20.0  # seconds, for what takes milliseconds
+pytestmark = pytest.mark.timeout(30)  # each takes milliseconds
+
 GET = b"GET /headers HTTP/1.1\r\nhost: localhost\r\n"
 POST = b"POST /length HTTP/1.1\r\nhost: localhost\r\n"
 CLOSE = b"connection: close\r\n\r\n"
@@ -45,11 +47,7 @@ ROUTES: Routes = {"/headers": {"GET": headers}, "/length": {"POST": length}, "/t
 
 @contextlib.asynccontextmanager
 async def serving(routes: Routes = ROUTES) -> AsyncIterator[str]:
-    async with (
-        asyncio.timeout(DEADLINE),
-        Background() as background,
-        listening(WebApp(routes, background), "127.0.0.1", 0, "test") as url,
-    ):
+    async with Background() as background, listening(WebApp(routes, background), "127.0.0.1", 0, "test") as url:
         yield url
 
 
@@ -79,9 +77,19 @@ def body_of(answer: bytes) -> bytes:
     return answer.partition(b"\r\n\r\n")[2]
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def url() -> AsyncIterator[str]:
+    async with serving() as found:
+        yield found
+
+
+on_one_server = pytest.mark.asyncio(loop_scope="module")
+
+
 # What is not HTTP
 
 
+@on_one_server
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -105,10 +113,9 @@ def body_of(answer: bytes) -> bytes:
         POST + CHUNKED + b"zz\r\n",
     ],
 )
-async def test_what_is_not_http_is_a_400_in_openais_form(garbage: bytes) -> None:
-    async with serving() as url:
-        answer = await ask(url, garbage)
-        again = await ask(url, GET + CLOSE)
+async def test_what_is_not_http_is_a_400_in_openais_form(url: str, garbage: bytes) -> None:
+    answer = await ask(url, garbage)
+    again = await ask(url, GET + CLOSE)
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(REFUSED)
     lines = head.split(b"\r\n")
@@ -124,94 +131,103 @@ async def test_what_is_not_http_is_a_400_in_openais_form(garbage: bytes) -> None
     assert again.startswith(b"HTTP/1.1 200")
 
 
-async def test_garbage_behind_a_request_never_becomes_part_of_its_answer() -> None:
-    async with serving() as url:
-        reader, writer = await connect(url)
-        writer.write(b"GET /ticks HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        await reader.readuntil(b"first\r\n")
-        writer.write(b"\x00garbage\r\n\r\n")
-        assert await reader.read() == b""
-        writer.close()
+@on_one_server
+async def test_garbage_behind_a_request_never_becomes_part_of_its_answer(url: str) -> None:
+    reader, writer = await connect(url)
+    writer.write(b"GET /ticks HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    await reader.readuntil(b"first\r\n")
+    writer.write(b"\x00garbage\r\n\r\n")
+    assert await reader.read() == b""
+    writer.close()
 
 
 # Heads and what else is not body
 
 
+@on_one_server
 @pytest.mark.parametrize("size", [0, 1000, MAX_HEAD_BYTES - 200])
-async def test_a_head_up_to_the_limit_is_taken(size: int) -> None:
-    async with serving() as url:
-        answer = await ask(url, GET + b"x: " + b"a" * size + b"\r\n" + CLOSE)
+async def test_a_head_up_to_the_limit_is_taken(url: str, size: int) -> None:
+    answer = await ask(url, GET + b"x: " + b"a" * size + b"\r\n" + CLOSE)
     assert json.loads(body_of(answer)) == ["host", "x", "connection"]
 
 
 LONG = MAX_HEAD_BYTES + 1
+FIELD = b"x: " + b"a" * 4000 + b"\r\n"
 TOO_LONG = {
     "value": [GET + b"x: " + b"a" * LONG + b"\r\n\r\n"],
     "name": [GET + b"a" * LONG + b": x\r\n\r\n"],
     "target": [b"GET /" + b"a" * LONG + b" HTTP/1.1\r\nhost: localhost\r\n\r\n"],
     "many fields": [GET + b"name: value\r\n" * (LONG // 9) + b"\r\n"],
-    "in pieces": [GET, *[b"x: " + b"a" * 4000 + b"\r\n"] * 17, b"\r\n"],
+    "in pieces": [GET, *[FIELD] * 16, FIELD + b"\r\n"],
     "no end": [GET + b"x: " + b"a" * LONG],
-    "no end, in pieces": [GET, *[b"x: " + b"a" * 4000 + b"\r\n"] * 17],
-    "the second one": [GET + b"\r\n", GET, *[b"x: " + b"a" * 4000 + b"\r\n"] * 17],
-    "trailers": [POST + CHUNKED + b"1\r\na\r\n0\r\n", *[b"x: " + b"a" * 4000 + b"\r\n"] * 17],
-    "one trailer": [POST + CHUNKED + b"1\r\na\r\n0\r\nx: ", *[b"a" * 4000] * 17],
-    "chunk extension": [POST + CHUNKED + b"1;x=", *[b"a" * 4000] * 17],
+    "no end, in pieces": [GET, *[FIELD] * 17],
+    "the second one": [GET + b"\r\n", GET, *[FIELD] * 17],
 }
 
 
+@on_one_server
 @pytest.mark.parametrize("pieces", TOO_LONG.values(), ids=TOO_LONG)
-async def test_a_head_over_the_limit_is_refused(pieces: list[bytes]) -> None:
-    async with serving() as url:
-        answer = await ask(url, *pieces)
+async def test_a_head_over_the_limit_is_refused(url: str, pieces: list[bytes]) -> None:
+    answer = await ask(url, *pieces)
     refusal = answer[answer.rindex(b"HTTP/1.1 ") :]
     assert refusal.startswith(REFUSED)
     assert json.loads(body_of(refusal))["error"]["code"] == "invalid_http"
     assert str(MAX_HEAD_BYTES) in json.loads(body_of(refusal))["error"]["message"]
 
 
-async def test_a_body_is_no_part_of_what_is_limited() -> None:
+@on_one_server
+@pytest.mark.parametrize(
+    ("begin", "endless"),
+    [(b"", FIELD), (b"0\r\n", FIELD), (b"0\r\nx: ", b"a" * 4000), (b"1;x=", b"a" * 4000)],
+    ids=["chunk size", "trailers", "one trailer", "chunk extension"],
+)
+async def test_what_goes_on_for_ever_around_a_body_is_cut_off(url: str, begin: bytes, endless: bytes) -> None:
+    answer = await ask(url, POST + CHUNKED + b"1\r\na\r\n" + begin, *[endless] * 250)
+    assert not answer or answer.startswith(REFUSED)  # nothing: it was cut while the client still sent
+
+
+@on_one_server
+async def test_a_body_is_no_part_of_what_is_limited(url: str) -> None:
     body = b"a" * (1 << 20)
     sized = POST + b"content-length: %d\r\n\r\n" % len(body) + body
     chunked = POST + CHUNKED + b"".join(b"7d0\r\n%b\r\n" % (b"b" * 2000) for _ in range(500)) + b"0\r\n\r\n"
-    async with serving() as url:
-        answer = await ask(url, sized + chunked + sized + GET + CLOSE)
+    answer = await ask(url, sized + chunked + sized + GET + CLOSE)
     assert answer.count(b"HTTP/1.1 200 OK") == 4
     assert [answer.count(b'"length":%d' % size) for size in (1 << 20, 1_000_000)] == [2, 1]
 
 
-async def test_a_head_that_trickles_in_is_taken() -> None:
-    async with serving() as url:
-        answer = await ask(url, *(bytes([each]) for each in POST + b"content-length: 2\r\n" + CLOSE + b"ab"))
+@on_one_server
+async def test_a_head_that_trickles_in_is_taken(url: str) -> None:
+    answer = await ask(url, *(bytes([each]) for each in POST + b"content-length: 2\r\n" + CLOSE + b"ab"))
     assert answer.startswith(b"HTTP/1.1 200")
     assert json.loads(body_of(answer))["length"] == 2
 
 
-async def test_trailers_do_not_become_headers() -> None:
-    async with serving() as url:
-        answer = await ask(url, POST + b"connection: close\r\n" + CHUNKED + b"1\r\na\r\n0\r\nauthorization: x\r\n\r\n")
+@on_one_server
+async def test_trailers_do_not_become_headers(url: str) -> None:
+    answer = await ask(url, POST + b"connection: close\r\n" + CHUNKED + b"1\r\na\r\n0\r\nauthorization: x\r\n\r\n")
     assert json.loads(body_of(answer)) == {"length": 1, "headers": ["host", "connection", "transfer-encoding"]}
 
 
-async def test_a_client_that_waits_for_leave_to_send_its_body_gets_it() -> None:
-    async with serving() as url:
-        reader, writer = await connect(url)
-        writer.write(POST + b"expect: 100-continue\r\ncontent-length: 3\r\nconnection: close\r\n\r\n")
-        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
-        writer.write(b"abc")
-        assert (await reader.read()).startswith(b"HTTP/1.1 200")
-        writer.close()
+@on_one_server
+async def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(url: str) -> None:
+    reader, writer = await connect(url)
+    writer.write(POST + b"expect: 100-continue\r\ncontent-length: 3\r\nconnection: close\r\n\r\n")
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b"abc")
+    assert (await reader.read()).startswith(b"HTTP/1.1 200")
+    writer.close()
 
 
-async def test_a_client_that_waits_for_leave_to_send_too_much_does_not_get_it() -> None:
-    async with serving() as url:
-        answer = await ask(url, POST + b"expect: 100-continue\r\ncontent-length: 9999999\r\n\r\n")
+@on_one_server
+async def test_a_client_that_waits_for_leave_to_send_too_much_does_not_get_it(url: str) -> None:
+    answer = await ask(url, POST + b"expect: 100-continue\r\ncontent-length: 9999999\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 413")
 
 
-async def test_no_answer_tells_what_serves_it() -> None:
-    async with serving() as url:
-        answer = await ask(url, GET + CLOSE)
+@on_one_server
+async def test_no_answer_tells_what_serves_it(url: str) -> None:
+    answer = await ask(url, GET + CLOSE)
     assert b"\r\nserver:" not in answer.lower()
 
 
@@ -255,9 +271,8 @@ async def test_stopping_ends_a_stream_that_goes_on_after_its_grace(monkeypatch: 
         reader, writer = await connect(url)
         writer.write(b"GET /endless HTTP/1.1\r\nhost: localhost\r\n\r\n")
         await reader.readuntil(b"first\r\n")
-    async with asyncio.timeout(DEADLINE):
-        await closed.wait()
-        assert b"0\r\n\r\n" not in await reader.read()
+    await closed.wait()
+    assert b"0\r\n\r\n" not in await reader.read()
     writer.close()
 
 

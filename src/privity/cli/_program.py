@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -14,6 +15,9 @@ from privity.cli import _logging, _ui
 from privity.transport.http_client.request import split_url
 
 T = TypeVar("T")
+
+GC_THRESHOLDS = (50_000, 20, 100)
+"""Allocations until the cyclic garbage collector looks: requests leave hardly any cycles for it."""
 
 INTERRUPTED_STATUS = 130
 """The exit status of a program that Ctrl-C ended before it served (128 + SIGINT)."""
@@ -100,6 +104,9 @@ async def _serve(program: AbstractAsyncContextManager[T], on_ready: Callable[[T]
         async with program as running:
             serving = True
             on_ready(running)
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*GC_THRESHOLDS)
             await stop.wait()
             _ui.tell(_ui.STOPPING)
     except asyncio.CancelledError:

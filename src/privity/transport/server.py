@@ -6,7 +6,7 @@ import errno
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import uvicorn
@@ -31,11 +31,50 @@ BACKLOG = 1024
 _HEAD_TOO_LONG = f"The request's head is over the limit of {MAX_HEAD_BYTES} bytes."
 
 
+class _JoiningTransport:
+    """A transport that sends an answer's head together with its body: uvicorn writes them apart, at a system call each.
+
+    A head waits for the next write, or for the event loop's next turn, so that a stream's head is not held up.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, after a head that waits; let it wait where it begins like a head itself."""
+        if self._head:
+            data, self._head = self._head + data, b""
+            self._transport.write(data)
+        elif data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            self._loop.call_soon(self._flush)
+        else:
+            self._transport.write(data)
+
+    def _flush(self) -> None:
+        if self._head:
+            data, self._head = self._head, b""
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close the connection after what waits."""
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class _BoundedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol with a limit on all that is not body, and errors in OpenAI's form."""
 
     _outside_body = 0
     """Bytes since the last piece of a body or end of a message: a head that goes on, trailers, chunk extensions."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own type
+        super().connection_made(cast("asyncio.Transport", _JoiningTransport(transport, self.loop)))
 
     def data_received(self, data: bytes) -> None:
         self._outside_body += len(data)
@@ -44,11 +83,14 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._refuse(_HEAD_TOO_LONG)
 
     def on_headers_complete(self) -> None:
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
+        if self._outside_body > MAX_HEAD_BYTES and self._head_size() > MAX_HEAD_BYTES:
             self._refuse(_HEAD_TOO_LONG)
             raise ValueError(_HEAD_TOO_LONG)  # ends the parsing: httptools reports it as a request that isn't valid
         super().on_headers_complete()
         self.headers = []  # what comes now are trailers, which are no headers
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def on_body(self, body: bytes) -> None:
         self._outside_body = 0
@@ -142,7 +184,7 @@ def _bind(host: str, port: int, what: str) -> socket.socket:
     try:
         listener.bind((host, port))
         listener.listen(BACKLOG)
-    except (OSError, OverflowError, UnicodeError) as error:  # a port, or a host's IDNA encoding, may be impossible
+    except (OSError, OverflowError, TypeError) as error:  # no such port; no such host; a name that has no encoding
         listener.close()
         raise _bind_error(error, host, port, what) from error
     listener.setblocking(False)  # noqa: FBT003  # the standard library's signature

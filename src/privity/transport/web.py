@@ -69,6 +69,7 @@ class Request:
     tail: str = ""
     """What follows a route that ends in a slash."""
     complete: bool = field(default=False, init=False)
+    _received: int = field(default=0, init=False)
 
     @property
     def content_length(self) -> int | None:
@@ -90,23 +91,28 @@ class Request:
             ClientGoneError: the client left before its end.
         """
         self.check_length(limit)
-        size = 0
         while not self.complete:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGoneError
-            piece: bytes = message.get("body", b"")
-            self.complete = not message.get("more_body", False)
-            size += len(piece)
-            if size > limit:
-                raise _too_large(limit)
-            if piece:
+            if piece := await self._next_piece(limit):
                 yield piece
 
     async def body(self, limit: int) -> bytes:
         """Return the whole body; raises as `stream` does."""
-        pieces = [piece async for piece in self.stream(limit)]
+        self.check_length(limit)
+        pieces: list[bytes] = []
+        while not self.complete:
+            pieces.append(await self._next_piece(limit))
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _next_piece(self, limit: int) -> bytes:
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        piece: bytes = message.get("body", b"")
+        self.complete = not message.get("more_body", False)
+        self._received += len(piece)
+        if self._received > limit:
+            raise _too_large(limit)
+        return piece
 
     def check_length(self, limit: int) -> None:
         """Raise `PayloadTooLargeError` where the client announces more than `limit` bytes."""

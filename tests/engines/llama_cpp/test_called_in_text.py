@@ -20,15 +20,16 @@ WRAPPED = [
     f" <tool_call>\n{CALL}\n",
     CALL.replace("arguments", "parameters"),
 ]
+NUMBERS = st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
 ARGUMENTS = st.dictionaries(
     st.text(),
     st.recursive(
-        st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        st.none() | st.booleans() | NUMBERS | st.text(),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
         max_leaves=5,
     ),
     max_size=3,
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("text", WRAPPED)
@@ -38,7 +39,11 @@ def test_a_text_that_is_nothing_but_a_call_is_one(text: str) -> None:
     assert (call.name, json.loads(call.arguments)) == ("weather", {"city": "Köln"})
 
 
-@given(ARGUMENTS, st.sampled_from(["{}", "```json\n{}\n```", "<tool_call>{}</tool_call>"]), st.booleans())
+@given(
+    arguments=ARGUMENTS,
+    wrapping=st.sampled_from(["{}", "```json\n{}\n```", "<tool_call>{}</tool_call>"]),
+    ascii_only=st.booleans(),
+)
 def test_arguments_come_through_whatever_they_are(
     arguments: dict[str, Any], wrapping: str, *, ascii_only: bool
 ) -> None:

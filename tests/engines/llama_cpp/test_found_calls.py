@@ -137,9 +137,8 @@ async def test_a_call_brings_its_role_where_the_engine_sent_it_with_the_text() -
     assert sum("role" in delta for delta in deltas(events)) == 1
 
 
-PIECES = st.lists(
-    st.sampled_from(["", " ", "\n", "{", "}", "<", "<tool_call>", "```", "json", "Hello", CALL, CALL[:9], CALL[9:]]) | st.text(max_size=3)
-)  # fmt: skip
+FRAGMENTS = ["", " ", "\n", "{", "}", "<", "<tool_call>", "```", "json", "Hello", CALL, CALL[:9], CALL[9:]]
+PIECES = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3))
 
 
 @given(PIECES)

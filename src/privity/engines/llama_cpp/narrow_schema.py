@@ -20,7 +20,7 @@ MAX_LOWER_BOUND = 4096
 TOKENS_PER_ITEM = 32
 """Tokens of the budget for each item of an open list."""
 
-FREE_LEVELS = 2
+FREE_LEVELS = 1
 """Levels of lists and objects in a value that the schema leaves open."""
 
 FREE_ITEMS = 8
@@ -58,20 +58,18 @@ def narrow(schema: Schema, budget: int) -> Schema:
     Raises:
         RecursionError: nested deeper than `MAX_DEPTH`.
     """
-    strings = max(1, _count_strings(schema, 0))
+    strings = max(1, _count_strings(schema))
     narrowed = _Narrower(max(MIN_STRING_CHARACTERS, budget // (2 * strings)), budget).walk(schema, 0)
     return narrowed | {"x-guidance": {"whitespace_flexible": False}}
 
 
-def _count_strings(node: Any, depth: int) -> int:
-    if depth > MAX_DEPTH:
-        raise RecursionError
+def _count_strings(node: Any) -> int:
     if isinstance(node, list):
-        return sum(_count_strings(each, depth + 1) for each in node)
+        return sum(_count_strings(each) for each in node)
     if not isinstance(node, dict):
         return 0
     own = 1 if node.get("type") == "string" and "enum" not in node else 0
-    return own + sum(_count_strings(each, depth + 1) for each in node.values())
+    return own + sum(_count_strings(each) for each in node.values())
 
 
 class _Narrower:

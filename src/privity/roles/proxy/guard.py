@@ -6,10 +6,14 @@ address or by a name that resolves to it (DNS rebinding); but it can't forge `Ho
 Not checked: who on this machine asks. Every local program may.
 """
 
+from functools import lru_cache
 from ipaddress import ip_address
 
 from privity.errors import ForbiddenOriginError, MisdirectedError
 from privity.http import Headers, header
+
+REMEMBERED_HOSTS = 16
+"""`Host` values whose verdict is kept: a user's apps send one or two."""
 
 
 class Guard:
@@ -24,6 +28,7 @@ class Guard:
     def __init__(self, listening: str, hosts: tuple[str, ...], origins: tuple[str, ...]) -> None:
         self._hosts = frozenset({"localhost", listening.lower(), *(each.lower() for each in hosts)})
         self._origins = frozenset(each.lower().rstrip("/") for each in origins)
+        self._expected = lru_cache(REMEMBERED_HOSTS)(self._is_expected)
 
     def check(self, headers: Headers) -> None:
         """Check a request's head.
@@ -44,7 +49,7 @@ class Guard:
                 "This proxy doesn't answer web pages of other origins. List yours with --allowed-origin."
             )
 
-    def _expected(self, host: str) -> bool:
+    def _is_expected(self, host: str) -> bool:
         name = _without_port(host)
         if name in self._hosts:
             return True
