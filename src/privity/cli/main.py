@@ -1,6 +1,7 @@
 """The command `privity`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -8,6 +9,9 @@ from privity import __version__
 from privity.cli import _ui, gateway, inference_proxy, models, proxy, up
 from privity.cli._program import INTERRUPTED_STATUS
 from privity.errors import StartError
+
+BROKEN_PIPE_STATUS = 141
+"""128 + SIGPIPE, as other programs end."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StartError as error:
         _ui.tell(f"privity: {error}".rstrip())
         return 1
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE_STATUS
     except KeyboardInterrupt:
         _ui.tell(_ui.INTERRUPTED)
         return INTERRUPTED_STATUS

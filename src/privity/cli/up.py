@@ -87,14 +87,21 @@ async def everything(
         StartError: one of them can't serve.
     """
     async with contextlib.AsyncExitStack() as stack:
-        urls = []
+        urls: list[str] = []
+        served: set[str] = set()
         for engine in engines:
             settings = inference_proxy_config.Settings(engine, engine_timeout=engine_timeout)
             running = await stack.enter_async_context(inference_proxy.serve(settings))
             if isinstance(engine, RemoteEngine):
                 require_models(running.proxy, engine.url)
             urls.append(running.url)
+            served.update(running.proxy.catalogue.by_id)
         middle = await stack.enter_async_context(gateway.serve(gateway_config.Settings(tuple(urls))))
+        left_out = sorted(served - set(middle.fleet.catalogue.by_id))
+        if left_out:
+            raise StartError(
+                f"Another model has an ID of {left_out[0]} already.", "Leave one of them out, or give a file #id=NAME."
+            )
         front = proxy_config.Settings(gateway=middle.url, host=HOST, port=port)
         url = await stack.enter_async_context(proxy.serve(front))
         yield url, list(middle.fleet.catalogue.rows)

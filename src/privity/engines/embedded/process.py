@@ -36,7 +36,8 @@ class EngineProcess:
 
     Args:
         files: the model.
-        socket: where the worker listens; its directory must be the caller's alone.
+        socket: where the worker listens; its directory must be the caller's alone, and its name must end in `.sock`,
+            by which llama.cpp knows it from a host's.
         clock: seconds that only go forward.
     """
 

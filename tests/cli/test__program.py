@@ -1,0 +1,98 @@
+import argparse
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from privity.cli._program import INTERRUPTED_STATUS, base_url, port_number, seconds
+from privity.cli._ui import INTERRUPTED, STOPPING
+from privity.testing.programs import Program, eventually, program
+
+COMMANDS = {
+    "proxy": ["proxy", "--port", "0", "--gateway", "http://127.0.0.1:1"],
+    "gateway": ["gateway", "--port", "0", "--inference-proxy", "http://127.0.0.1:1"],
+}
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("1", 1), ("8080", 8080), ("65535", 65535)])
+def test_a_port_is_a_number_of_sixteen_bits(text: str, number: int) -> None:
+    assert port_number(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "-1", "65536", "80.0", "http", "0x50"])
+def test_another_port_is_refused(text: str) -> None:
+    with pytest.raises((ValueError, argparse.ArgumentTypeError)):
+        port_number(text)
+
+
+@pytest.mark.parametrize(("text", "number"), [("1", 1.0), ("0.5", 0.5), ("600", 600.0), ("1e3", 1000.0)])
+def test_seconds_are_a_number(text: str, number: float) -> None:
+    assert seconds(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "-inf", "1e6", "1 s", "soon"])
+def test_other_seconds_are_refused(text: str) -> None:
+    with pytest.raises((ValueError, argparse.ArgumentTypeError)):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("http://localhost:8081", "http://localhost:8081"),
+        ("http://localhost:8081/", "http://localhost:8081"),
+        ("https://gateway.example/base/", "https://gateway.example/base"),
+        ("http://[::1]:8081", "http://[::1]:8081"),
+    ],
+)
+def test_a_base_url_has_no_slash_at_its_end(text: str, url: str) -> None:
+    assert base_url(text) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "localhost",
+        "localhost:8081",
+        "ftp://localhost",
+        "http://",
+        "http://localhost:0",
+        "http://localhost:99999",
+        "http://user:secret@localhost",
+        "http://a b",
+        "http://localhost/a b",
+        "http://localhost/?a=b",
+        "http://localhost/#a",
+        "http://[::1",
+        "http://localhost\r\nx: y",
+    ],
+)
+def test_what_is_no_base_url_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as caught:
+        base_url(text)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_program_says_where_it_serves_and_stops_when_it_is_told_to(
+    command: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    with program(tmp_path, *COMMANDS[command]) as started:
+        assert re.fullmatch(rf"privity {command} serves on http://127\.0\.0\.1:\d+\n", started.out.read_text())
+        assert started.stop(number) == 0
+    assert started.err.read_text() == f"{STOPPING}\n"
+
+
+def test_a_program_that_is_stopped_before_it_serves_says_so(tmp_path: Path) -> None:
+    silent = "http://192.0.2.1:1"  # a gateway waits for its inference proxies' first answer before it serves
+    started = Program(tmp_path, *COMMANDS["gateway"], "--inference-proxy", silent, "--log-level", "debug")
+    try:
+        eventually(lambda: "asyncio" in started.err.read_text(), "its event loop runs")
+    finally:
+        status = started.stop()
+    assert status in (0, INTERRUPTED_STATUS)
+    if status == INTERRUPTED_STATUS:
+        assert started.err.read_text().endswith(f"{INTERRUPTED}\n")

@@ -1,0 +1,92 @@
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from privity import __version__
+from privity.cli.main import build_parser, main
+
+
+def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield every command with its parser, the whole program's first."""
+    parser = build_parser()
+    yield "", parser
+    for action in parser._actions:  # noqa: SLF001  # argparse has no other way
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            yield from action.choices.items()
+
+
+PARSERS = dict(parsers())
+
+
+def test_these_are_the_commands() -> None:
+    assert list(PARSERS) == ["", "up", "models", "proxy", "gateway", "inference-proxy"]
+
+
+@pytest.mark.parametrize("command", PARSERS)
+def test_help_works_and_tells_what_every_option_does(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*command.split(), "--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    parser = PARSERS[command]
+    assert shown.startswith(f"usage: privity {command}".rstrip())
+    for action in parser._actions:  # noqa: SLF001
+        assert action.help or isinstance(action, argparse._SubParsersAction), action.dest  # noqa: SLF001
+        for option in action.option_strings:
+            assert option in shown
+    if command:
+        assert parser.description
+    else:
+        assert all(name in shown for name in PARSERS)
+
+
+@pytest.mark.parametrize("command", PARSERS)
+def test_help_names_the_default_of_every_option_that_has_one(command: str) -> None:
+    for action in PARSERS[command]._actions:  # noqa: SLF001
+        has_one = action.option_strings and action.default not in (None, [], False, argparse.SUPPRESS)
+        assert not has_one or "default" in (action.help or ""), action.dest
+
+
+def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert (caught.value.code, capsys.readouterr().out) == (0, f"privity {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "required: COMMAND"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["gateway"], "required: --inference-proxy"),
+        (["inference-proxy"], "required: --model"),
+        (["up", "--unknown"], "unrecognized arguments: --unknown"),
+        (["up", "--port", "x"], "--port"),
+        (["up", "--port", "65536"], "a port is a number from 0 to 65535"),
+        (["up", "--engine-timeout", "0"], "seconds are a number above 0"),
+        (["up", "--log-level", "loud"], "invalid choice: 'loud'"),
+        (["gateway", "--inference-proxy", "localhost:8082"], "a URL looks like http://"),
+        (["proxy", "--gateway", "localhost"], "a URL looks like http://"),
+        (["models", "--base-url", "localhost:8080"], "a URL looks like http://"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_below_the_usage(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    usage, _, problem = capsys.readouterr().err.partition("error: ")
+    assert usage.startswith("usage: privity")
+    assert says in problem
+    assert problem.count("\n") == 1
+
+
+def test_the_module_is_a_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "privity.cli.main", "--version"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == f"privity {__version__}\n"

@@ -1,0 +1,400 @@
+import base64
+import json
+import logging
+import struct
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from privity.engines.connection import EngineConnection
+from privity.engines.detect import DetectedEngine
+from privity.engines.embedded.fetch import ModelFiles
+from privity.engines.engine import Answer, EngineModel, Json
+from privity.errors import (
+    ApiError,
+    EngineFailedError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    RouteNotFoundError,
+    StartError,
+    UnavailableError,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamTimeoutError,
+    UpstreamUnreachableError,
+    WrongTaskError,
+)
+from privity.roles.inference_proxy.service import TIMEOUTS_UNTIL_DOWN, InferenceProxy, ids_for, require_models
+from privity.testing.fake_http import FakeHttpClient, json_response
+from privity.testing.fake_llama import CANARY, FakeLlama, llama_error
+
+CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
+HELLO = [{"role": "user", "content": "hello"}]
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+FILES = ModelFiles(Path("/m.gguf"), None, ("org/Tiny", "tiny"), 1234, "org", None, None, None)
+
+
+class Engine:
+    """An engine that serves what it is told, or raises it."""
+
+    def __init__(self, *now: EngineModel) -> None:
+        self.now: tuple[EngineModel, ...] | UpstreamError = now
+
+    async def describe(self) -> tuple[EngineModel, ...]:
+        if isinstance(self.now, UpstreamError):
+            raise self.now
+        return self.now
+
+    async def answer(self, endpoint: str, body: Json) -> Answer:
+        return {"endpoint": endpoint, **body}
+
+
+def chat_model(name: str, *tasks: str) -> EngineModel:
+    return EngineModel(name, tasks or ("generate",))
+
+
+async def listed(engine: Engine, files: ModelFiles | None = None) -> InferenceProxy:
+    proxy = InferenceProxy(engine, files, started=99)
+    await proxy.refresh()
+    return proxy
+
+
+async def over(llama: FakeLlama) -> tuple[InferenceProxy, FakeHttpClient]:
+    """Return a proxy over a llama.cpp server, as `privity up` has it."""
+    http = FakeHttpClient(llama)
+    proxy = InferenceProxy(DetectedEngine(EngineConnection(http, "http://engine", 7.0)), FILES, 99)
+    await proxy.refresh()
+    http.sent.clear()
+    return proxy, http
+
+
+def body_of(members: Json) -> bytes:
+    return json.dumps({"model": "tiny", **members}).encode()
+
+
+async def whole(proxy: InferenceProxy, endpoint: str, **members: Any) -> Json:
+    answer = await proxy.answer(endpoint, body_of(members))
+    assert isinstance(answer, dict)
+    return answer
+
+
+async def refused(proxy: InferenceProxy, endpoint: str, **members: Any) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        await proxy.answer(endpoint, body_of(members))
+    return caught.value
+
+
+# The list
+
+
+async def test_an_embedded_engines_model_has_the_ids_of_its_source() -> None:
+    proxy, _ = await over(FakeLlama("whatever"))
+    row = {
+        "object": "model",
+        "created": 1234,
+        "owned_by": "org",
+        "tasks": ["generate", "tool_calling"],
+        "status": "available",
+        "max_model_len": 4096,
+        "context_length": 4096,
+        "root": "whatever",
+    }
+    assert proxy.catalogue.rows == (
+        {"id": "org/Tiny", **row, "aliases": ["tiny"]},
+        {"id": "tiny", **row, "canonical": "org/Tiny"},
+    )
+
+
+async def test_a_remote_engines_models_have_its_own_names_and_short_ones() -> None:
+    engine = Engine(EngineModel("Org/Big", ("generate",), 512, 7, "Org"), chat_model("small:1b"))
+    rows = (await listed(engine)).catalogue.rows
+    assert [(row["id"], row["created"], row["owned_by"], row["root"]) for row in rows] == [
+        ("Org/Big", 7, "Org", "Org/Big"),
+        ("big", 7, "Org", "Org/Big"),
+        ("small:1b", 99, "unknown", "small:1b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "ids"),
+    [
+        ("tiny", ("tiny",)),
+        ("Tiny", ("Tiny",)),
+        ("org/Tiny", ("org/Tiny", "tiny")),
+        ("/models/Tiny.gguf", ("/models/Tiny.gguf", "tiny.gguf")),
+        ("org/", ("org/",)),
+        ("/", ("/",)),
+    ],
+)
+def test_a_short_id_has_no_slash(name: str, ids: tuple[str, ...]) -> None:
+    assert ids_for(name) == ids
+
+
+async def test_a_model_that_can_do_nothing_known_is_not_listed_but_logged(caplog: pytest.LogCaptureFixture) -> None:
+    proxy = await listed(Engine(EngineModel("silent", ()), chat_model("loud")))
+    assert list(proxy.catalogue.by_id) == ["loud"]
+    assert [vars(record)["model"] for record in caplog.records if record.levelno == logging.WARNING] == ["silent"]
+
+
+async def test_two_models_with_one_short_id_are_listed_by_their_full_ones(caplog: pytest.LogCaptureFixture) -> None:
+    proxy = await listed(Engine(chat_model("a/m"), chat_model("b/M")))
+    assert list(proxy.catalogue.by_id) == ["a/m", "b/M"]
+    assert any(vars(record).get("id") == "m" for record in caplog.records)
+
+
+async def test_a_model_that_is_listed_twice_is_one() -> None:
+    proxy = await listed(Engine(chat_model("a/m"), chat_model("a/m"), chat_model("x")))
+    assert list(proxy.catalogue.by_id) == ["a/m", "m", "x"]
+
+
+async def test_models_come_and_go_with_each_look() -> None:
+    engine = Engine(chat_model("a"))
+    proxy = await listed(engine)
+    for now in ((chat_model("b"),), (), (chat_model("a"), chat_model("b"))):
+        engine.now = now
+        await proxy.refresh()
+        assert list(proxy.catalogue.by_id) == [each.name for each in now]
+
+
+async def test_an_unchanged_engine_leaves_the_catalogue_alone() -> None:
+    proxy = await listed(Engine(chat_model("a")))
+    before = proxy.catalogue
+    await proxy.refresh()
+    assert proxy.catalogue is before
+
+
+# Engines that go away
+
+
+async def test_a_busy_engine_stays_listed_until_the_third_timeout() -> None:
+    engine = Engine(chat_model("a"))
+    proxy = await listed(engine)
+    engine.now = UpstreamTimeoutError("busy")
+    for _ in range(TIMEOUTS_UNTIL_DOWN - 1):
+        await proxy.refresh()
+        assert list(proxy.catalogue.by_id) == ["a"]
+    await proxy.refresh()
+    assert not proxy.catalogue.by_id
+
+
+async def test_only_timeouts_in_a_row_count() -> None:
+    engine = Engine(chat_model("a"))
+    proxy = await listed(engine)
+    for _ in range(3 * TIMEOUTS_UNTIL_DOWN):
+        engine.now = UpstreamTimeoutError("busy")
+        await proxy.refresh()
+        engine.now = (chat_model("a"),)
+        await proxy.refresh()
+        assert list(proxy.catalogue.by_id) == ["a"]
+
+
+@pytest.mark.parametrize("error", [UpstreamUnreachableError("refused"), UpstreamProtocolError("not HTTP")])
+async def test_an_engine_that_is_gone_leaves_the_list_at_once_and_may_come_back(error: UpstreamError) -> None:
+    engine = Engine(chat_model("a"))
+    proxy = await listed(engine)
+    engine.now = error
+    await proxy.refresh()
+    assert not proxy.catalogue.by_id
+    gone = await refused(proxy, CHAT, model="a", messages=HELLO)
+    assert (type(gone), gone.status, gone.code, gone.param) == (UnavailableError, 503, "model_unavailable", "model")
+    assert dict(gone.headers)[b"retry-after"].isdigit()
+    engine.now = (chat_model("a"),)
+    await proxy.refresh()
+    assert list(proxy.catalogue.by_id) == ["a"]
+
+
+async def test_a_busy_engine_that_stays_listed_still_answers() -> None:
+    llama = FakeLlama(writes=["hello"])
+    proxy, _ = await over(llama)
+
+    def hang(_request: object) -> Any:
+        raise UpstreamTimeoutError("busy")
+
+    llama.instead["/v1/models"] = hang
+    await proxy.refresh()
+    assert (await whole(proxy, CHAT, messages=HELLO))["choices"]
+
+
+async def test_an_engine_that_someone_else_runs_must_serve_something() -> None:
+    require_models(await listed(Engine(chat_model("a"))), "http://e")
+    with pytest.raises(StartError, match="http://e"):
+        require_models(await listed(Engine()), "http://e")
+
+
+# Requests
+
+REQUESTS: list[tuple[str, Json]] = [(CHAT, {"messages": HELLO}), (COMPLETIONS, {"prompt": "a"})]
+
+
+@pytest.mark.parametrize("asked", ["org/Tiny", "tiny"])
+@pytest.mark.parametrize(("endpoint", "members"), REQUESTS)
+async def test_the_answers_model_is_the_id_that_was_asked_for(asked: str, endpoint: str, members: Json) -> None:
+    proxy, http = await over(FakeLlama("inner-name", writes=["ab", "cd"]))
+    answer = await whole(proxy, endpoint, **members, model=asked)
+    assert answer["model"] == asked
+    assert "timings" not in answer
+    events = await proxy.answer(endpoint, body_of({**members, "model": asked, "stream": True}))
+    assert not isinstance(events, dict)
+    assert {event["model"] async for event in events} == {asked}
+    assert {sent.json()["model"] for sent in http.sent} == {"inner-name"}
+    assert all(each.closed for each in http.answers)
+
+
+@pytest.mark.parametrize(
+    ("llama", "members"),
+    [
+        (FakeLlama(writes=["{}"]), {"tools": TOOLS, "tool_choice": "required"}),
+        (FakeLlama(writes=["{}"]), {"response_format": {"type": "json_object"}}),
+        (FakeLlama(writes=["a", "b"]), {"n": 2}),
+    ],
+    ids=["forced call", "JSON", "two choices"],
+)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_that_holds_for_answers_of_our_own_making(llama: FakeLlama, members: Json, *, stream: bool) -> None:
+    llama.writes = llama.writes[:2] or ["{}"]
+    proxy, _ = await over(FakeLlama(writes=list(llama.writes)))
+    answer = await proxy.answer(CHAT, body_of({"messages": HELLO, "stream": stream, **members}))
+    events = [answer] if isinstance(answer, dict) else [event async for event in answer]
+    assert {event["model"] for event in events} == {"tiny"}
+
+
+@pytest.mark.parametrize(("endpoint", "members"), [*REQUESTS, (EMBEDDINGS, {"input": "a"})])
+async def test_an_unknown_model_is_answered_with_the_nearest_ids(endpoint: str, members: Json) -> None:
+    proxy, http = await over(FakeLlama())
+    error = await refused(proxy, endpoint, **members, model="org/tiny-2")
+    assert (type(error), error.status, error.code, error.param) == (ModelNotFoundError, 404, "model_not_found", "model")
+    assert "`org/Tiny`" in error.message
+    assert http.sent == []
+
+
+@pytest.mark.parametrize(
+    ("llama", "endpoint", "members"),
+    [
+        (FakeLlama(), EMBEDDINGS, {"input": "a"}),
+        (FakeLlama(embeds=True), CHAT, {"messages": HELLO}),
+        (FakeLlama(embeds=True), COMPLETIONS, {"prompt": "a"}),
+    ],
+)
+async def test_a_model_without_the_task_says_which_it_has(llama: FakeLlama, endpoint: str, members: Json) -> None:
+    proxy, http = await over(llama)
+    error = await refused(proxy, endpoint, **members)
+    assert (type(error), error.status, error.code, error.param) == (WrongTaskError, 400, "task_not_supported", "model")
+    assert ("`embed`" if llama.embeds else "`generate`, `tool_calling`") in error.message
+    assert http.sent == []
+
+
+@pytest.mark.parametrize(
+    ("members", "param", "code"),
+    [
+        ({"messages": [{"role": "user", "content": [IMAGE]}]}, "messages", "task_not_supported"),
+        ({"messages": HELLO, "tools": TOOLS}, "tools", "task_not_supported"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages", "invalid_request"),
+        ({"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "messages", "invalid_request"),
+    ],
+)
+async def test_what_a_model_cannot_do_is_refused_before_the_engine_sees_it(
+    members: Json, param: str, code: str
+) -> None:
+    proxy, http = await over(FakeLlama(tools=False))
+    error = await refused(proxy, CHAT, **members)
+    assert (error.status, error.param, error.code) == (400, param, code)
+    assert http.sent == []
+
+
+@pytest.mark.parametrize(
+    ("llama", "members"),
+    [
+        (FakeLlama(vision=True), {"messages": [{"role": "user", "content": [IMAGE, {"type": "text", "text": "?"}]}]}),
+        (FakeLlama(tools=True), {"messages": HELLO, "tools": TOOLS}),
+        (FakeLlama(tools=False), {"messages": HELLO, "tools": []}),
+    ],
+)
+async def test_what_a_model_can_do_reaches_the_engine(llama: FakeLlama, members: Json) -> None:
+    llama.writes = ["hello"]
+    proxy, _ = await over(llama)
+    assert (await whole(proxy, CHAT, **members))["choices"][0]["message"]["content"] == "hello"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "invalid_json"),
+        (b"[]", "invalid_json"),
+        (b'{"model": "tiny"', "invalid_json"),
+        (b'{"messages": []}', "missing_parameter"),
+        (b'{"model": "tiny", "messages": []}', "invalid_value"),
+    ],
+)
+async def test_a_body_that_is_no_request_is_the_clients_error(body: bytes, code: str) -> None:
+    proxy, http = await over(FakeLlama())
+    with pytest.raises(InvalidRequestError) as caught:
+        await proxy.answer(CHAT, body)
+    assert caught.value.code == code
+    assert http.sent == []
+
+
+async def test_an_unknown_endpoint_is_not_found() -> None:
+    proxy, _ = await over(FakeLlama())
+    assert type(await refused(proxy, "/v1/responses")) is RouteNotFoundError
+
+
+async def test_an_engine_that_fails_keeps_its_words_inside() -> None:
+    llama = FakeLlama(instead={path: lambda _request: llama_error(500) for path in (CHAT, COMPLETIONS)})
+    proxy, _ = await over(llama)
+    for endpoint, members in REQUESTS:
+        error = await refused(proxy, endpoint, **members)
+        assert type(error) is EngineFailedError
+        assert CANARY not in json.dumps(error.body())
+
+
+# Embeddings
+
+
+@pytest.mark.parametrize("asked", ["org/Tiny", "tiny"])
+@pytest.mark.parametrize(
+    ("wanted", "vector"),
+    [({}, [0.6, 0.0, 0.8]), ({"dimensions": 3}, [0.6, 0.0, 0.8]), ({"dimensions": 1}, [1.0]), ({"stream": True}, [0.6, 0.0, 0.8])],
+)  # fmt: skip
+async def test_embeddings_are_shaped_as_asked(asked: str, wanted: Json, vector: list[float]) -> None:
+    proxy, http = await over(FakeLlama("inner", embeds=True))
+    for encoding in ("float", "base64"):
+        answer = await whole(proxy, EMBEDDINGS, model=asked, input=["a", "b"], encoding_format=encoding, **wanted)
+        assert answer["model"] == asked
+        got = [row["embedding"] for row in answer["data"]]
+        if encoding == "base64":
+            got = [list(struct.unpack(f"<{len(vector)}f", base64.b64decode(each))) for each in got]
+        assert got == [pytest.approx(vector)] * 2
+    assert http.sent[0].json() == {"model": "inner", "input": ["a", "b"], "encoding_format": "float"}
+
+
+async def test_an_input_that_is_too_long_is_the_clients_error() -> None:
+    proxy, _ = await over(FakeLlama(embeds=True, context=8))
+    error = await refused(proxy, EMBEDDINGS, input=["a", "x" * 9])
+    assert (error.status, error.code, error.param) == (400, "context_length_exceeded", "input")
+
+
+async def test_vectors_that_are_none_are_the_engines_failure() -> None:
+    llama = FakeLlama(embeds=True)
+    proxy, _ = await over(llama)
+    llama.instead[EMBEDDINGS] = lambda _request: json_response({"data": [{"embedding": CANARY}]})
+    error = await refused(proxy, EMBEDDINGS, input="a")
+    assert type(error) is EngineFailedError
+    assert CANARY not in error.message
+
+
+# Leaving
+
+
+@pytest.mark.parametrize(
+    "members", [{}, {"tools": TOOLS}, {"response_format": {"type": "json_object"}}, {"n": 2}], ids=str
+)
+async def test_leaving_early_closes_the_engines_answer(members: Json) -> None:
+    proxy, http = await over(FakeLlama(writes=["{}", "{}"]))
+    events = await proxy.answer(CHAT, body_of({"messages": HELLO, "stream": True, **members}))
+    assert not isinstance(events, dict)
+    async with aclosing(events):
+        await anext(events)
+    assert all(each.closed for each in http.answers)
