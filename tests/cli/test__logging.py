@@ -7,16 +7,14 @@ import pytest
 from privity.cli._logging import FORMATS, LEVELS, configure
 
 LOG = logging.getLogger("privity.test")
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
 def test_text_is_one_line_with_time_level_place_message_and_extras(capsys: pytest.CaptureFixture[str]) -> None:
     configure("info", "text")
     LOG.info("request of %s", "somebody", extra={"status": 200, "route": "/v1/models"})
     (line,) = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(
-        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO    privity\.test: request of somebody status=200 route=/v1/models",
-        line,
-    )
+    assert re.fullmatch(TIME + r" INFO    privity\.test: request of somebody status=200 route=/v1/models", line)
 
 
 def test_text_without_extras_ends_with_the_message(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,7 +28,7 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     LOG.debug("first", extra={"status": 200, "what": {"a": [1]}, "path": object})
     LOG.error("second %d", 2)
     first, second = (json.loads(line) for line in capsys.readouterr().err.splitlines())
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first.pop("time"))
+    assert re.fullmatch(TIME, first.pop("time"))
     assert first == {
         "level": "debug",
         "logger": "privity.test",
@@ -63,10 +61,7 @@ def test_what_could_forge_a_line_or_steer_a_terminal_is_neutralised(
 @pytest.mark.parametrize("form", FORMATS)
 def test_an_errors_text_and_trace_are_not_logged_with_it(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     configure("info", form)
-    try:
-        raise ValueError("canary-7d03")
-    except ValueError:
-        LOG.exception("failed")
+    LOG.error("failed", exc_info=ValueError("canary-7d03"))
     assert "canary-7d03" not in capsys.readouterr().err
 
 

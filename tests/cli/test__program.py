@@ -1,13 +1,14 @@
 import argparse
 import re
 import signal
+import socket
 from pathlib import Path
 
 import pytest
 
 from privity.cli._program import INTERRUPTED_STATUS, base_url, port_number, seconds
 from privity.cli._ui import INTERRUPTED, STOPPING
-from privity.testing.programs import Program, eventually, program
+from privity.testing.programs import Program, program
 
 COMMANDS = {
     "proxy": ["proxy", "--port", "0", "--gateway", "http://127.0.0.1:1"],
@@ -87,12 +88,14 @@ def test_a_program_says_where_it_serves_and_stops_when_it_is_told_to(
 
 
 def test_a_program_that_is_stopped_before_it_serves_says_so(tmp_path: Path) -> None:
-    silent = "http://192.0.2.1:1"  # a gateway waits for its inference proxies' first answer before it serves
-    started = Program(tmp_path, *COMMANDS["gateway"], "--inference-proxy", silent, "--log-level", "debug")
-    try:
-        eventually(lambda: "asyncio" in started.err.read_text(), "its event loop runs")
-    finally:
-        status = started.stop()
-    assert status in (0, INTERRUPTED_STATUS)
-    if status == INTERRUPTED_STATUS:
-        assert started.err.read_text().endswith(f"{INTERRUPTED}\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        engine = f"openai:http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        started = Program(tmp_path, "inference-proxy", "--port", "0", "--model", engine)
+        try:
+            asking, _ = silent.accept()  # now it waits for the engine to say what it can do
+        finally:
+            status = started.stop()
+        asking.close()
+    assert (status, started.err.read_text()) == (INTERRUPTED_STATUS, f"{INTERRUPTED}\n")
+    assert started.out.read_text() == ""

@@ -170,9 +170,7 @@ class WebApp:
             self._log_defect(request, error)
         finally:
             exchange.end()
-        level = (
-            logging.DEBUG if request.method == "GET" else logging.INFO
-        )  # roles ask each other for lists all the time
+        level = logging.DEBUG if request.method == "GET" else logging.INFO  # roles ask each other for lists all day
         if _LOG.isEnabledFor(level):
             milliseconds = round((time.perf_counter() - started) * 1000, 1)
             extra = {"method": request.method, "route": self._route_name(request), "status": status, "ms": milliseconds}

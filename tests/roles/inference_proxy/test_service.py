@@ -244,18 +244,13 @@ async def test_the_answers_model_is_the_id_that_was_asked_for(asked: str, endpoi
 
 
 @pytest.mark.parametrize(
-    ("llama", "members"),
-    [
-        (FakeLlama(writes=["{}"]), {"tools": TOOLS, "tool_choice": "required"}),
-        (FakeLlama(writes=["{}"]), {"response_format": {"type": "json_object"}}),
-        (FakeLlama(writes=["a", "b"]), {"n": 2}),
-    ],
+    "members",
+    [{"tools": TOOLS, "tool_choice": "required"}, {"response_format": {"type": "json_object"}}, {"n": 2}],
     ids=["forced call", "JSON", "two choices"],
 )
 @pytest.mark.parametrize("stream", [True, False])
-async def test_that_holds_for_answers_of_our_own_making(llama: FakeLlama, members: Json, *, stream: bool) -> None:
-    llama.writes = llama.writes[:2] or ["{}"]
-    proxy, _ = await over(FakeLlama(writes=list(llama.writes)))
+async def test_that_holds_for_answers_of_our_own_making(members: Json, *, stream: bool) -> None:
+    proxy, _ = await over(FakeLlama(writes=["{}", "{}"]))
     answer = await proxy.answer(CHAT, body_of({"messages": HELLO, "stream": stream, **members}))
     events = [answer] if isinstance(answer, dict) else [event async for event in answer]
     assert {event["model"] for event in events} == {"tiny"}
@@ -324,7 +319,7 @@ async def test_what_a_model_can_do_reaches_the_engine(llama: FakeLlama, members:
         (b"", "invalid_json"),
         (b"[]", "invalid_json"),
         (b'{"model": "tiny"', "invalid_json"),
-        (b'{"messages": []}', "missing_parameter"),
+        (b'{"messages": [{"role": "user", "content": "x"}]}', "missing_parameter"),
         (b'{"model": "tiny", "messages": []}', "invalid_value"),
     ],
 )
@@ -352,12 +347,14 @@ async def test_an_engine_that_fails_keeps_its_words_inside() -> None:
 
 # Embeddings
 
+VECTOR = [0.6, 0.0, 0.8]
+
 
 @pytest.mark.parametrize("asked", ["org/Tiny", "tiny"])
 @pytest.mark.parametrize(
     ("wanted", "vector"),
-    [({}, [0.6, 0.0, 0.8]), ({"dimensions": 3}, [0.6, 0.0, 0.8]), ({"dimensions": 1}, [1.0]), ({"stream": True}, [0.6, 0.0, 0.8])],
-)  # fmt: skip
+    [({}, VECTOR), ({"dimensions": 3}, VECTOR), ({"dimensions": 1}, [1.0]), ({"stream": True}, VECTOR)],
+)
 async def test_embeddings_are_shaped_as_asked(asked: str, wanted: Json, vector: list[float]) -> None:
     proxy, http = await over(FakeLlama("inner", embeds=True))
     for encoding in ("float", "base64"):

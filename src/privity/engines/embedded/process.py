@@ -90,7 +90,12 @@ class EngineProcess:
             _LOG.warning("engine worker ended", extra=extra)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-            if await self._start():
+            try:
+                serves = await self._start()
+            except OSError as error:  # no memory, no more processes: perhaps there are later
+                _LOG.error("engine worker can't be started", extra={"error": type(error).__name__})
+                continue
+            if serves:
                 _LOG.warning("engine worker serves again", extra={"model": self._files.ids[0]})
 
     async def _start(self) -> bool:
@@ -108,12 +113,18 @@ class EngineProcess:
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for us; we end the worker in our order
         )
-        output = self._process.stdout
+        return await self._is_ready(self._process)
+
+    @staticmethod
+    async def _is_ready(process: asyncio.subprocess.Process) -> bool:
+        """Wait for a worker's one line; end a worker that doesn't get there."""
         line = b""
-        if output is not None:
-            with contextlib.suppress(TimeoutError):
+        if process.stdout is not None:
+            try:
                 async with asyncio.timeout(LOAD_TIMEOUT):
-                    line = await output.readline()
+                    line = await process.stdout.readline()
+            except TimeoutError:
+                process.kill()
         return line.strip() == worker.READY.encode()
 
     async def _stop(self) -> None:
