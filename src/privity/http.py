@@ -25,6 +25,9 @@ class Response(Protocol):
     async def read(self, limit: int) -> bytes:
         """Return the whole body. Raises `UpstreamError` where it is cut, or longer than `limit` bytes."""
 
+    async def aclose(self) -> None:
+        """End it; what was not read is not waited for."""
+
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(

@@ -166,10 +166,8 @@ async def test_what_follows_done_is_not_read() -> None:
     assert http.answers[0].closed
 
 
-async def test_comments_and_null_events_are_no_events() -> None:
-    # llama.cpp begins so where a request has several prompts.
+async def test_comments_are_no_events() -> None:
     pieces: list[bytes | UpstreamError] = [
-        b"data: null\n\n",
         b": ping\n\n",
         b'data: {"id": 1}\n\ndata: [DO',
         b"NE]\n\n",

@@ -1,4 +1,3 @@
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,6 +8,7 @@ from privity.engines.connection import EngineConnection
 from privity.engines.engine import EngineModel
 from privity.engines.openai_compatible import OpenAICompatibleEngine
 from privity.errors import EngineFailedError, UpstreamProtocolError, UpstreamTimeoutError
+from privity.streams import Stream
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, event_response, json_response
 
 
@@ -113,7 +113,7 @@ async def test_requests_pass_as_they_are() -> None:
 async def test_events_pass_as_they_are_and_close_when_left() -> None:
     engine, http = engine_of(Vllm())
     answer = await engine.answer("/v1/chat/completions", {"stream": True})
-    assert isinstance(answer, AsyncGenerator)
+    assert isinstance(answer, Stream)
     async with aclosing(answer):
         assert await anext(answer) == {"id": 1}
     assert http.answers[0].closed

@@ -210,7 +210,6 @@ async def test_trailers_do_not_become_headers(url: str) -> None:
 
 
 @on_one_server
-@pytest.mark.xfail(strict=True, reason="httptools takes what follows for the other protocol; Java's HttpClient asks so")
 async def test_a_client_that_would_like_http2_is_heard_in_http1(url: str) -> None:
     upgrade = b"upgrade: h2c\r\nconnection: upgrade, http2-settings, close\r\nhttp2-settings: AAEAAEAA\r\n"
     answer = await ask(url, POST + upgrade + b"content-length: 3\r\n\r\nabc")

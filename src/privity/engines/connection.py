@@ -21,6 +21,7 @@ from privity.errors import (
 )
 from privity.http import HttpClient, Response, header
 from privity.protocol.event_stream import EventStreamParser
+from privity.streams import Stream, owning
 
 MAX_ANSWER = 128 * 1024 * 1024
 """Bytes of a whole answer (wire-protocol.md section 9)."""
@@ -97,7 +98,7 @@ class EngineConnection:
             raise EngineFailedError("The engine could not carry out the request.")
         return answer
 
-    async def events(self, path: str, body: Json) -> AsyncGenerator[Json]:
+    async def events(self, path: str, body: Json) -> Stream[Json]:
         """Send a request; once its answer has begun, return the JSON objects of its events.
 
         Raises:
@@ -128,18 +129,17 @@ class EngineConnection:
         raise _refusal(response.status, refusal, _PROMPT_OF_ENDPOINT.get(path, "messages"))
 
 
+@owning
 async def _events(response: Response) -> AsyncGenerator[Json]:
     parser = EventStreamParser()
-    async with response:
-        try:
-            async for chunk in response.chunks():
-                for event in parser.feed(chunk):
-                    if event.data == b"[DONE]":
-                        return
-                    if event.data != b"null":  # llama.cpp begins so where a request has several prompts
-                        yield _event_object(event.data)
-        except UpstreamError as error:
-            raise api_error(error) from error
+    try:
+        async for chunk in response.chunks():
+            for event in parser.feed(chunk):
+                if event.data == b"[DONE]":
+                    return
+                yield _event_object(event.data)
+    except UpstreamError as error:
+        raise api_error(error) from error
     raise EngineFailedError("The engine broke off its answer.")
 
 
@@ -184,10 +184,8 @@ def _invalid(body: bytes, prompt: str) -> ApiError:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         refusal = _Refusal()
     if refusal.type == "exceed_context_size_error":
-        return ContextLengthError(
-            f"The request has {refusal.n_prompt_tokens} tokens; the model's context is {refusal.n_ctx} tokens.",
-            param=prompt,
-        )
+        numbers = f": {refusal.n_prompt_tokens} tokens, of {refusal.n_ctx}" if refusal.n_prompt_tokens else ""
+        return ContextLengthError(f"The request is longer than the model's context{numbers}.", param=prompt)
     return InvalidRequestError("The engine refuses this request as invalid. Check its parameters.")
 
 

@@ -1,11 +1,12 @@
 """What an engine looks like to an inference proxy."""
 
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from privity.streams import Stream
+
 Json = dict[str, Any]
-Answer = Json | AsyncGenerator[Json]
+Answer = Json | Stream[Json]
 """The whole answer, or its events, of which the last is not `[DONE]`: that one is implied by the end."""
 
 

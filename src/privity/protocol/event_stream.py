@@ -9,6 +9,7 @@ MAX_EVENT_BYTES = 16 * 1024 * 1024
 """Bytes of one unfinished event. A long answer with log probabilities stays far below; an endless line does not."""
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -90,6 +91,11 @@ class EventStreamParser:
         event = Event(self._type or b"message", b"\n".join(self._data)) if self._data else None
         self._type, self._data, self._size = b"", [], 0
         return event
+
+
+def end_of_whole_events(stream: bytes) -> int:
+    """Return how many bytes of a stream belong to events that are complete: all up to the last blank line."""
+    return max(stream.rfind(blank) + len(blank) if blank in stream else 0 for blank in _BLANK_LINES)
 
 
 def encode_event(data: bytes, event_type: bytes | None = None) -> bytes:

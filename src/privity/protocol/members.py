@@ -6,6 +6,9 @@ import msgspec
 
 from privity.errors import InvalidRequestError
 
+MAX_MODEL_ID_CHARACTERS = 256
+"""Characters of a model ID: it travels in a header, and the longest known has under 100."""
+
 _DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -59,7 +62,3 @@ def read_model(members: dict[str, msgspec.Raw]) -> str:
             code="invalid_model",
         )
     return model
-
-
-MAX_MODEL_ID_CHARACTERS = 256
-"""Characters of a model ID: it travels in a header, and the longest known has under 100."""

@@ -48,13 +48,17 @@ class FakeResponse:
             raise UpstreamProtocolError("too long")
         return body
 
+    async def aclose(self) -> None:
+        """Take note that it was closed."""
+        self.closed = True
+
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.closed = True
+        await self.aclose()
 
 
 Server = Callable[[SentRequest], FakeResponse]

@@ -10,11 +10,13 @@ from privity.errors import (
     EngineTimeoutError,
     UnavailableError,
     UpstreamError,
+    UpstreamProtocolError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
 from privity.http import Headers, HttpClient, Response, header
-from privity.protocol.event_stream import encode_event
+from privity.protocol.event_stream import MAX_EVENT_BYTES, encode_event, end_of_whole_events
+from privity.streams import owning
 from privity.transport.web import Reply, StreamReply
 
 MAX_WHOLE_ANSWER = 256 * 1024
@@ -30,8 +32,9 @@ async def forward(
     url: str,
     *,
     headers: Headers,
-    body: bytes | AsyncIterator[bytes],
+    body: bytes | AsyncIterator[bytes] = b"",
     peer: str,
+    head_timeout: float | None = None,
 ) -> Reply | StreamReply:
     """Send a request on and return the answer as it comes.
 
@@ -42,18 +45,19 @@ async def forward(
         headers: all that the next role may see.
         body: opaque.
         peer: what the next role is called in an error message.
+        head_timeout: seconds until its answer must begin; None waits as long as the app does.
 
     Raises:
         ApiError: the next role gave no answer; `UnavailableError` where no connection could be had.
     """
     try:
-        response = await client.request(method, url, headers=headers, body=body)
+        response = await client.request(method, url, headers=headers, body=body, head_timeout=head_timeout)
     except UpstreamError as error:
         raise api_error(error, peer) from error
     kept = [(name, value) for name, value in response.headers if name in _PASSED_ON]
     length = header(response.headers, b"content-length")
     if length is None or int(length) > MAX_WHOLE_ANSWER:
-        return StreamReply(response.status, kept, await begun(_relay(response, peer)))
+        return StreamReply(response.status, kept, _relay(response, peer))
     try:
         async with response:
             return Reply(response.status, kept, await response.read(MAX_WHOLE_ANSWER))
@@ -61,26 +65,33 @@ async def forward(
         raise api_error(error, peer) from error
 
 
-async def begun(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    """Return a generator that has taken its first step, which yields nothing of use.
-
-    Closing one that has not begun runs none of its code: what it holds would never be let go.
-    """
-    await anext(chunks)
-    return chunks
-
-
+@owning
 async def _relay(response: Response, peer: str) -> AsyncGenerator[bytes]:
-    is_events = (header(response.headers, b"content-type") or b"").startswith(b"text/event-stream")
-    async with response:
-        yield b""  # see begun
-        try:
-            async for chunk in response.chunks():
-                yield chunk
-        except UpstreamError as error:
-            if not is_events:
-                raise
-            yield b"\n\n" + error_event(api_error(error, peer))
+    if (header(response.headers, b"content-type") or b"").startswith(b"text/event-stream"):
+        async for piece in _whole_events(response, peer):
+            yield piece
+    else:
+        async for chunk in response.chunks():
+            yield chunk
+
+
+async def _whole_events(response: Response, peer: str) -> AsyncGenerator[bytes]:
+    """Yield an event stream up to its last whole event; where it breaks off, an error takes the place of the rest."""
+    held = b""
+    try:
+        async for chunk in response.chunks():
+            unsent = held + chunk
+            end = end_of_whole_events(unsent)
+            if end:
+                yield unsent[:end]
+            held = unsent[end:]
+            if len(held) > MAX_EVENT_BYTES:
+                raise UpstreamProtocolError("an endless event")
+    except UpstreamError as error:
+        yield error_event(api_error(error, peer))
+    else:
+        if held:
+            yield held
 
 
 def error_event(error: ApiError) -> bytes:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
@@ -28,6 +29,7 @@ KEEP_ALIVE = 75
 BACKLOG = 1024
 """Connections that wait to be accepted."""
 
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 _HEAD_TOO_LONG = f"The request's head is over the limit of {MAX_HEAD_BYTES} bytes."
 
 
@@ -77,6 +79,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         super().connection_made(cast("asyncio.Transport", _JoiningTransport(transport, self.loop)))
 
     def data_received(self, data: bytes) -> None:
+        if not self._outside_body and b"pgrade" in data:
+            data = _without_upgrade(data)
         self._outside_body += len(data)
         super().data_received(data)
         if self._outside_body > MAX_HEAD_BYTES:
@@ -116,6 +120,15 @@ class _BoundedProtocol(HttpToolsProtocol):
     def _is_answering(self) -> bool:
         cycle: Any = self.cycle  # None at first, whatever uvicorn's types say
         return cycle is not None and cycle.response_started and not cycle.response_complete
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Return a request without the offer to change protocols, which a server may ignore (RFC 9110 section 7.8).
+
+    Java's HTTP client offers HTTP/2 on each plain request; httptools would take the body for the other protocol's.
+    """
+    head, blank_line, body = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"", head) + blank_line + body
 
 
 class _Server(uvicorn.Server):

@@ -1,9 +1,10 @@
 """What a role needs of a web framework, on bare ASGI: routes, bounded bodies, errors, clients that leave."""
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,10 +22,15 @@ from privity.errors import (
 )
 from privity.http import Headers, header
 from privity.protocol.event_stream import encode_event
+from privity.streams import Stream
 from privity.transport.tasks import Background
 
 WATCH_AFTER = 0.1
 """Seconds that an exchange runs before somebody looks whether its client is still there: most are over by then."""
+
+DRAIN_BYTES = 64 * 1024 * 1024
+DRAIN_SECONDS = 1.0
+"""What is still read from a client that was refused in the middle of its request, and for how long."""
 
 CLIENT_GONE = 499
 """The status that is logged for a client that left; nothing is sent."""
@@ -53,7 +59,7 @@ class StreamReply:
 
     status: int
     headers: Headers
-    chunks: AsyncGenerator[bytes]
+    chunks: Stream[bytes]
 
 
 @dataclass(slots=True)
@@ -113,6 +119,16 @@ class Request:
         if self._received > limit:
             raise _too_large(limit)
         return piece
+
+    async def drain(self) -> None:
+        """Throw away what still comes, within limits.
+
+        Closing a connection with unread bytes resets it, and a client that is still sending never sees its answer.
+        """
+        with contextlib.suppress(TimeoutError, ClientGoneError, PayloadTooLargeError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while not self.complete:
+                    await self._next_piece(DRAIN_BYTES)
 
     def check_length(self, limit: int) -> None:
         """Raise `PayloadTooLargeError` where the client announces more than `limit` bytes."""
@@ -206,6 +222,7 @@ class WebApp:
             for prefix, candidates in self._prefixes:
                 if request.path.startswith(prefix) and request.path != prefix:
                     methods, request.tail = candidates, request.path[len(prefix) :]
+                    break
         if methods is None:
             raise RouteNotFoundError(f"There is no {_shown(request.path)} here. GET /v1/models is a good start.")
         handler = methods.get("GET" if request.method == "HEAD" else request.method)
@@ -250,9 +267,14 @@ class _Exchange:
 
     async def _send_whole(self, reply: Reply) -> None:
         headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
-        if self._request.has_unread_body:
+        unread = self._request.has_unread_body
+        if unread:
             headers.append((b"connection", b"close"))
         await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        if unread:
+            await self._send({"type": "http.response.body", "body": reply.body, "more_body": True})
+            await self._request.drain()
+            reply = Reply(reply.status, reply.headers, b"")
         self._over = True
         await self._send({"type": "http.response.body", "body": reply.body})
 

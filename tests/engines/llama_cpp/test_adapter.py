@@ -184,13 +184,17 @@ async def test_a_streamed_completion_tells_its_usage_apart_and_only_where_wanted
 @pytest.mark.parametrize("name", ["echo", "suffix", "logprobs", "best_of"])
 async def test_what_the_engine_would_ignore_is_refused(name: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        await whole(FakeLlama(), COMPLETIONS, prompt="a", **{name: 1})
+        await whole(FakeLlama(), COMPLETIONS, prompt="a", **{name: 2})
     assert (caught.value.status, caught.value.param, caught.value.code) == (400, name, "unsupported_parameter")
 
 
 @pytest.mark.parametrize("name", ["echo", "suffix", "logprobs", "best_of"])
 async def test_what_is_not_asked_for_is_not_refused(name: str) -> None:
     await whole(FakeLlama(writes=["x"]), COMPLETIONS, prompt="a", **{name: None})
+
+
+async def test_the_best_of_one_is_that_one() -> None:
+    await whole(FakeLlama(writes=["x"]), COMPLETIONS, prompt="a", best_of=1)
 
 
 # Embeddings

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from privity.engines.engine import Answer, Json
 from privity.engines.llama_cpp.choices import for_each_choice
 from privity.errors import EngineFailedError
+from privity.streams import Stream
 
 
 class Asked:
@@ -24,7 +25,9 @@ class Asked:
         self.bodies.append(body)
         if number == self._fails_at:
             raise EngineFailedError("no")
-        return self._events(number, body) if body.get("stream") else {**self._head(number), **self._usage(number)}
+        return (
+            Stream(self._events(number, body)) if body.get("stream") else {**self._head(number), **self._usage(number)}
+        )
 
     def _head(self, number: int) -> Json:
         return {"id": f"id{number}", "created": number, "choices": [{"index": 0, "text": str(number)}]}
@@ -56,7 +59,7 @@ async def whole(asked: Asked, body: Json) -> Json:
     return answer
 
 
-async def streamed(asked: Asked, body: Json) -> AsyncGenerator[Json]:
+async def streamed(asked: Asked, body: Json) -> Stream[Json]:
     answer = await for_each_choice(asked, body | {"stream": True})
     assert not isinstance(answer, dict)
     return answer
@@ -108,14 +111,27 @@ async def test_a_seed_does_not_repeat_the_first_choice(seed: int | None, seeds: 
     assert [body["seed"] for body in asked.bodies] == seeds
 
 
-async def test_several_prompts_give_as_many_choices_for_each() -> None:
-    async def two(_body: Json) -> Answer:
-        usage = {"prompt_tokens": 2, "completion_tokens": 2, "total_tokens": 4}
-        return {"choices": [{"index": 0}, {"index": 1}], "usage": usage}
+@pytest.mark.parametrize("stream", [False, True])
+async def test_each_prompt_has_its_choices_one_after_the_other(*, stream: bool) -> None:
+    asked = Asked()
+    body = {"n": 2, "prompt": ["x", "y"], "stream_options": {"include_usage": True}}
+    if stream:
+        events = [each async for each in await streamed(asked, body)]
+        indices = sorted({choice["index"] for each in events for choice in each["choices"]})
+        usage = events[-1]["usage"]
+    else:
+        answer = await whole(asked, body)
+        indices = [choice["index"] for choice in answer["choices"]]
+        usage = answer["usage"]
+    assert indices == [0, 1, 2, 3]
+    assert [each["prompt"] for each in asked.bodies] == ["x", "x", "y", "y"]
+    assert usage == {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20}
 
-    answer = await for_each_choice(two, {"n": 3})
-    assert isinstance(answer, dict)
-    assert [choice["index"] for choice in answer["choices"]] == list(range(6))
+
+async def test_a_list_of_tokens_is_one_prompt() -> None:
+    asked = Asked()
+    await whole(asked, {"prompt": [1, 2, 3]})
+    assert len(asked.bodies) == 1
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])

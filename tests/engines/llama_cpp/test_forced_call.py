@@ -7,7 +7,7 @@ import pytest
 from privity.engines.connection import EngineConnection
 from privity.engines.engine import Json
 from privity.engines.llama_cpp.adapter import LlamaCppEngine
-from privity.engines.llama_cpp.forced_call import ATTEMPTS, NAME_TOKENS, forced_choice
+from privity.engines.llama_cpp.forced_call import ATTEMPTS, NAME_TOKENS, Forced, forced_choice
 from privity.errors import EngineFailedError, InvalidRequestError
 from privity.testing.fake_http import FakeHttpClient
 from privity.testing.fake_llama import CANARY, FakeLlama, llama_error
@@ -62,11 +62,11 @@ def call_of(answer: Json) -> tuple[str, str]:
         ({"tool_choice": None}, None),
         ({"tool_choice": "auto"}, None),
         ({"tool_choice": "none"}, None),
-        ({"tool_choice": "required"}, ""),
-        ({"tool_choice": NAMED}, "time"),
+        ({"tool_choice": "required"}, Forced()),
+        ({"tool_choice": NAMED}, Forced("time")),
     ],
 )
-def test_a_call_is_forced_where_the_request_demands_one(body: Json, choice: str | None) -> None:
+def test_a_call_is_forced_where_the_request_demands_one(body: Json, choice: Forced | None) -> None:
     assert forced_choice(body) == choice
 
 

@@ -98,14 +98,20 @@ class LlamaCppEngine:
         return answer if isinstance(answer, dict) else with_usage_apart(answer, wanted=wants_usage(body))
 
     async def _chat(self, body: Json) -> Answer:
-        body = body | {"messages": [_plain_role(message) for message in body["messages"]]}
-        name = forced_choice(body)
-        if name is not None:
-            completion = await forced_call(self._generation, body, name, body["model"])
+        body = body | {"messages": [_plain_message(message) for message in body["messages"]]}
+        forced = forced_choice(body)
+        schema = wanted_schema(body)
+        if (forced or schema) and _has_media(body):
+            raise InvalidRequestError(
+                "This engine takes images without a forced `tool_choice` and without a JSON `response_format`.",
+                param="messages",
+                code="unsupported_parameter",
+            )
+        if forced is not None:
+            completion = await forced_call(self._generation, body, forced, body["model"])
             if not body.get("stream"):
                 return completion
             return as_events(completion, with_usage=wants_usage(body))
-        schema = wanted_schema(body)
         if schema is not None:
             if body.get("tools"):
                 raise InvalidRequestError(
@@ -146,15 +152,35 @@ class LlamaCppEngine:
                 )
 
 
-def _plain_role(message: Json) -> Json:
-    """Return a message under a role that chat templates know: `developer` is OpenAI's newer name for `system`."""
-    return message | {"role": "system"} if message["role"] == "developer" else message
+def _plain_message(message: Json) -> Json:
+    """Return a message as chat templates know it.
+
+    `developer` is OpenAI's newer name for `system`; a refusal is text; a call without arguments has an empty object.
+    """
+    plain = message | {"role": "system"} if message["role"] == "developer" else dict(message)
+    if isinstance(plain.get("content"), list):
+        plain["content"] = [
+            {"type": "text", "text": part.get("refusal") or ""} if part["type"] == "refusal" else part
+            for part in plain["content"]
+        ]
+    if plain.get("tool_calls"):
+        plain["tool_calls"] = [
+            call | {"function": call["function"] | {"arguments": call["function"]["arguments"] or "{}"}}
+            for call in plain["tool_calls"]
+        ]
+    return plain
+
+
+def _has_media(body: Json) -> bool:
+    contents = [message["content"] for message in body["messages"] if isinstance(message.get("content"), list)]
+    return any(part["type"] != "text" for content in contents for part in content)
 
 
 def _check_completion(body: Json) -> None:
     """Refuse what the server's completion endpoint would ignore, or answer in a form of its own."""
-    for name in ("echo", "suffix", "logprobs", "best_of"):
-        if body.get(name):
+    defaults: Json = {"echo": False, "suffix": "", "logprobs": None, "best_of": 1}
+    for name, default in defaults.items():
+        if body.get(name) not in (None, default):
             raise InvalidRequestError(
                 f"This engine doesn't support `{name}`.", param=name, code="unsupported_parameter"
             )

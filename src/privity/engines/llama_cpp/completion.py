@@ -3,12 +3,12 @@
 import secrets
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 from privity.engines.engine import Json
 from privity.engines.llama_cpp.called_in_text import TextCall
+from privity.streams import Stream, owning
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,12 @@ def message_chunks(head: Head, message: Json, finish_reason: str) -> Iterator[Js
     yield head.chunk({}, finish_reason)
 
 
-async def as_events(completion: Json, *, with_usage: bool) -> AsyncGenerator[Json]:
+def as_events(completion: Json, *, with_usage: bool) -> Stream[Json]:
     """Return a whole `chat.completion` of one choice as events."""
+    return Stream(_as_events(completion, with_usage=with_usage))
+
+
+async def _as_events(completion: Json, *, with_usage: bool) -> AsyncGenerator[Json]:
     head = Head(completion["id"], completion["created"], completion["model"])
     choice = completion["choices"][0]
     for chunk in message_chunks(head, choice["message"], choice["finish_reason"]):
@@ -88,11 +92,11 @@ async def as_events(completion: Json, *, with_usage: bool) -> AsyncGenerator[Jso
         yield head.usage_chunk(Usage(usage["prompt_tokens"], usage["completion_tokens"]))
 
 
-async def with_usage_apart(events: AsyncGenerator[Json], *, wanted: bool) -> AsyncGenerator[Json]:
+@owning
+async def with_usage_apart(events: Stream[Json], *, wanted: bool) -> AsyncGenerator[Json]:
     """Yield a text completion's events with the usage in an event of its own, as OpenAI does, and only where wanted."""
-    async with aclosing(events):
-        async for event in events:
-            usage = event.pop("usage", None)
-            yield event
-            if usage and wanted:
-                yield event | {"choices": [], "usage": usage}
+    async for event in events:
+        usage = event.pop("usage", None)
+        yield event
+        if usage and wanted:
+            yield event | {"choices": [], "usage": usage}

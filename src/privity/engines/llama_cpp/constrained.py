@@ -16,6 +16,7 @@ from privity.engines.connection import EngineConnection
 from privity.engines.engine import Json
 from privity.engines.llama_cpp.narrow_schema import Schema, narrow
 from privity.errors import ContextLengthError, EngineFailedError, InvalidRequestError
+from privity.streams import Stream, owning
 
 REGEX_STEPS = 100_000
 """Backtracking steps of one `pattern` match: schemas come from outside, and so do endless patterns."""
@@ -91,7 +92,7 @@ class ConstrainedGeneration:
         limit = body.get("max_completion_tokens") or body.get("max_tokens")
         return Prompt(text, tokens, min(room, limit) if limit else room)
 
-    async def stream(self, prompt: Prompt, schema: Schema, body: Json) -> AsyncGenerator[Piece]:
+    async def stream(self, prompt: Prompt, schema: Schema, body: Json) -> Stream[Piece]:
         """Return the pieces of an answer under `schema`; the last one carries the token count.
 
         Raises:
@@ -115,14 +116,14 @@ class ConstrainedGeneration:
         return Piece("".join(texts), piece.tokens, piece.cut)
 
 
-async def _pieces(events: AsyncGenerator[Json]) -> AsyncGenerator[Piece]:
-    async with aclosing(events):
-        async for event in events:
-            text = str(event.get("content", ""))
-            if event.get("stop"):
-                yield Piece(text, int(event.get("tokens_predicted", 0)), event.get("stop_type") == "limit")
-                return
-            yield Piece(text, 0)
+@owning
+async def _pieces(events: Stream[Json]) -> AsyncGenerator[Piece]:
+    async for event in events:
+        text = str(event.get("content", ""))
+        if event.get("stop"):
+            yield Piece(text, int(event.get("tokens_predicted", 0)), event.get("stop_type") == "limit")
+            return
+        yield Piece(text, 0)
     raise EngineFailedError("The engine broke off its answer.")
 
 

@@ -45,21 +45,29 @@ def read_tools(body: Json) -> list[Tool]:
     return tools
 
 
-def forced_choice(body: Json) -> str | None:
-    """Return the function that must be called, "" where any will do, None where none must be."""
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """That a function must be called."""
+
+    name: str | None = None
+    """Which one; None lets the model choose."""
+
+
+def forced_choice(body: Json) -> Forced | None:
+    """Return what `tool_choice` demands, None where it demands nothing."""
     choice: Any = body.get("tool_choice")
     if choice == "required":
-        return ""
-    return str(choice["function"]["name"]) if isinstance(choice, dict) else None
+        return Forced()
+    return Forced(choice["function"]["name"]) if isinstance(choice, dict) else None
 
 
-async def forced_call(generation: ConstrainedGeneration, body: Json, name: str, model: str) -> Json:
+async def forced_call(generation: ConstrainedGeneration, body: Json, forced: Forced, model: str) -> Json:
     """Return a `chat.completion` with exactly one call.
 
     Args:
         generation: the engine.
         body: a valid request.
-        name: the function to call; "" lets the model choose.
+        forced: what must be called.
         model: for the answer.
 
     Raises:
@@ -68,12 +76,13 @@ async def forced_call(generation: ConstrainedGeneration, body: Json, name: str, 
         ApiError: the engine fails.
     """
     tools = {tool.name: tool for tool in read_tools(body)}
-    if name and name not in tools:
+    name = forced.name
+    if name is not None and name not in tools:
         raise InvalidRequestError(f"`tool_choice` names `{name}`, which `tools` doesn't declare.", param="tool_choice")
     greedy = {"temperature": 0} | {key: value for key, value in body.items() if value is not None and key != "stop"}
     opening = await generation.render(body, _OPENING)
     spent = 0
-    if not name:
+    if name is None:
         name, spent = await _choose(generation, opening, list(tools), greedy)
     inside = f'{json.dumps(name)}, "arguments": '
     prompt = Prompt(opening.text + inside, opening.tokens, max(1, opening.room - spent))

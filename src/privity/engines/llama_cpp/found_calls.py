@@ -1,12 +1,12 @@
 """Answers in which a call that was written as text becomes a call (engine.md section 5)."""
 
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
 from itertools import islice
 
 from privity.engines.engine import Answer, Json
 from privity.engines.llama_cpp.called_in_text import find_call, may_become_call
 from privity.engines.llama_cpp.completion import Head, message_chunks, tool_call
+from privity.streams import Stream, owning
 
 
 def callable_names(body: Json) -> frozenset[str]:
@@ -34,22 +34,22 @@ def _found_in_whole(completion: Json, declared: frozenset[str]) -> Json:
     return completion
 
 
-async def _found_in_events(events: AsyncGenerator[Json], declared: frozenset[str]) -> AsyncGenerator[Json]:
+@owning
+async def _found_in_events(events: Stream[Json], declared: frozenset[str]) -> AsyncGenerator[Json]:
     """Yield the events, holding text back for as long as it may turn out to be nothing but a call."""
     held: list[Json] = []
     text = ""
     holding = True
-    async with aclosing(events):
-        async for event in events:
-            delta, finished = _delta(event)
-            text += delta.get("content") or ""
-            holding = holding and not delta.get("tool_calls") and may_become_call(text)
-            held.append(event)
-            if holding and text and not finished:
-                continue
-            for each in _resolved(held, text, declared) if holding and finished else held:
-                yield each
-            held, holding = [], holding and not finished
+    async for event in events:
+        delta, finished = _delta(event)
+        text += delta.get("content") or ""
+        holding = holding and not delta.get("tool_calls") and may_become_call(text)
+        held.append(event)
+        if holding and text and not finished:
+            continue
+        for each in _resolved(held, text, declared) if holding and finished else held:
+            yield each
+        held, holding = [], holding and not finished
     for each in held:
         yield each
 

@@ -8,6 +8,8 @@ caller to check.
 
 from typing import Any
 
+import msgspec
+
 MIN_STRING_CHARACTERS = 16
 """Characters that an open string keeps even where the budget is small."""
 
@@ -33,6 +35,7 @@ MAX_DEPTH = 64
 _MAX_INTEGER = 2**53 - 1
 _MAX_NUMBER = 10**15
 _DECIMALS = 1e-6
+_LIMITS = ("exclusiveMinimum", "exclusiveMaximum", "minimum", "maximum")
 
 _COMBINERS = ("anyOf", "allOf")
 _DEFINITIONS = ("$defs", "definitions")
@@ -59,7 +62,10 @@ def narrow(schema: Schema, budget: int) -> Schema:
         RecursionError: nested deeper than `MAX_DEPTH`.
     """
     strings = max(1, _count_strings(schema))
-    narrowed = _Narrower(max(MIN_STRING_CHARACTERS, budget // (2 * strings)), budget).walk(schema, 0)
+    # A definition may be one part of an `allOf`, whose other parts name further members.
+    close_definitions = b'"allOf"' not in msgspec.json.encode(schema)
+    string_characters = max(MIN_STRING_CHARACTERS, budget // (2 * strings))
+    narrowed = _Narrower(string_characters, budget, close_definitions=close_definitions).walk(schema, 0)
     return narrowed | {"x-guidance": {"whitespace_flexible": False}}
 
 
@@ -68,12 +74,13 @@ def _count_strings(node: Any) -> int:
         return sum(_count_strings(each) for each in node)
     if not isinstance(node, dict):
         return 0
-    own = 1 if node.get("type") == "string" and "enum" not in node else 0
+    own = 1 if "string" in str(node.get("type")) and "enum" not in node else 0
     return own + sum(_count_strings(each) for each in node.values())
 
 
 class _Narrower:
-    def __init__(self, string_characters: int, budget: int) -> None:
+    def __init__(self, string_characters: int, budget: int, *, close_definitions: bool) -> None:
+        self._close_definitions = close_definitions
         self._string_characters = string_characters
         self._items = max(1, min(MAX_LIST_ITEMS, budget // TOKENS_PER_ITEM))
 
@@ -108,7 +115,8 @@ class _Narrower:
     def _combine(self, node: Schema, out: Schema, depth: int) -> None:
         for key in _DEFINITIONS:
             if isinstance(node.get(key), dict):
-                out[key] = {name: self.part(each, depth + 1) for name, each in node[key].items()}
+                parts = node[key].items()
+                out[key] = {name: self.part(each, depth + 1, closed=self._close_definitions) for name, each in parts}
         for key in _COMBINERS:
             if isinstance(node.get(key), list):
                 out[key] = [self.part(each, depth + 1, closed=key != "allOf") for each in node[key]]
@@ -161,8 +169,9 @@ class _Narrower:
 
     @staticmethod
     def _number(node: Schema, out: Schema, *, whole: bool) -> None:
-        limit = _MAX_INTEGER if whole else _MAX_NUMBER
-        for key in ("exclusiveMinimum", "exclusiveMaximum", "minimum", "maximum", "multipleOf"):
+        given = [abs(node[key]) for key in _LIMITS if isinstance(node.get(key), int | float)]
+        limit = max(_MAX_INTEGER if whole else _MAX_NUMBER, *(2 * each for each in given), 0)
+        for key in (*_LIMITS, "multipleOf"):
             if isinstance(node.get(key), int | float) and not isinstance(node[key], bool):
                 out[key] = node[key]
         if "exclusiveMinimum" not in out:

@@ -1,7 +1,6 @@
 """`response_format`: answers that are JSON."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
 import jsonschema_rs
@@ -17,6 +16,7 @@ from privity.engines.llama_cpp.constrained import (
 )
 from privity.engines.llama_cpp.narrow_schema import Schema
 from privity.errors import EngineFailedError
+from privity.streams import Stream, owning
 
 _PARAM = "response_format.json_schema.schema"
 
@@ -52,17 +52,16 @@ async def structured_answer(generation: ConstrainedGeneration, body: Json, schem
     return Head.new(model).whole(message, finish, Usage(prompt.tokens, piece.tokens))
 
 
+@owning
 async def _events(
-    pieces: AsyncGenerator[Piece], prompt: Prompt, validator: jsonschema_rs.Validator, head: Head, *, with_usage: bool
+    pieces: Stream[Piece], prompt: Prompt, validator: jsonschema_rs.Validator, head: Head, *, with_usage: bool
 ) -> AsyncGenerator[Json]:
     texts: list[str] = []
-    async with aclosing(pieces):
-        async for piece in pieces:
-            if not texts:
-                yield head.chunk({"role": "assistant", "content": ""})
-            texts.append(piece.text)
-            if piece.text:
-                yield head.chunk({"content": piece.text})
+    yield head.chunk({"role": "assistant", "content": ""})
+    async for piece in pieces:
+        texts.append(piece.text)
+        if piece.text:
+            yield head.chunk({"content": piece.text})
     yield head.chunk({}, _finish(piece, "".join(texts), validator))
     if with_usage:
         yield head.usage_chunk(Usage(prompt.tokens, piece.tokens))

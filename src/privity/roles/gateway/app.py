@@ -1,14 +1,14 @@
 """Routes of a gateway. It reads headers and never a body."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack
 
 from privity.catalogue.catalogue import require_task
 from privity.catalogue.model import TASK_OF_ENDPOINT
 from privity.errors import InvalidRequestError, UnavailableError
 from privity.http import HttpClient, header
 from privity.roles.gateway.fleet import Fleet, Replica
-from privity.transport.forward import begun, forward
+from privity.streams import Stream
+from privity.transport.forward import forward
 from privity.transport.tasks import Background
 from privity.transport.web import Handler, Reply, Request, StreamReply, WebApp, json_reply
 
@@ -60,27 +60,29 @@ async def _send_on(request: Request, fleet: Fleet, replica: Replica, http: HttpC
     body = await request.body(MAX_BODY) if small else request.stream(MAX_BODY)
     headers = [(name, value) for name, value in request.headers if name in _PASSED_ON]
     url = replica.url + request.path
-    replica.in_flight += 1
-    try:
-        reply = await forward(http, request.method, url, headers=headers, body=body, peer="inference proxy")
-    except UnavailableError:
-        fleet.lost(replica)
-        replica.in_flight -= 1
-        raise
-    except BaseException:
-        replica.in_flight -= 1
-        raise
-    if isinstance(reply, Reply):
-        replica.in_flight -= 1
-        return reply
-    return StreamReply(reply.status, reply.headers, await begun(_counted(reply.chunks, replica)))
+    async with AsyncExitStack() as held:
+        place = _Place(replica)
+        held.push_async_callback(place.aclose)
+        try:
+            reply = await forward(http, request.method, url, headers=headers, body=body, peer="inference proxy")
+        except UnavailableError:
+            fleet.lost(replica)
+            raise
+        if isinstance(reply, Reply):
+            return reply
+        held.pop_all()
+        return StreamReply(reply.status, reply.headers, Stream(reply.chunks, place))
 
 
-async def _counted(chunks: AsyncGenerator[bytes], replica: Replica) -> AsyncGenerator[bytes]:
-    try:
-        async with aclosing(chunks):
-            yield b""  # see begun
-            async for chunk in chunks:
-                yield chunk
-    finally:
-        replica.in_flight -= 1
+class _Place:
+    """A request's place at a replica, until it is closed."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica: Replica | None = replica
+        replica.in_flight += 1
+
+    async def aclose(self) -> None:
+        """Give the place back."""
+        if self._replica is not None:
+            self._replica.in_flight -= 1
+            self._replica = None

@@ -1,9 +1,10 @@
 """The inference proxies behind a gateway, and which of them serves what."""
 
+import asyncio
 import logging
 from collections.abc import Iterable
 
-from privity.catalogue.catalogue import Catalogue, IdCollisionError
+from privity.catalogue.catalogue import Catalogue
 from privity.catalogue.model import Model
 from privity.catalogue.rows import read_models
 from privity.errors import ModelNotFoundError, UnavailableError, UpstreamError, UpstreamTimeoutError
@@ -33,9 +34,10 @@ class Replica:
     async def poll(self, http: HttpClient) -> None:
         """Ask what it serves now. Unknown is not down: a poll that times out changes nothing at first."""
         try:
-            self.serves = await self._ask(http)
+            async with asyncio.timeout(POLL_TIMEOUT):
+                self.serves = await self._ask(http)
             self._timeouts = 0
-        except UpstreamTimeoutError:
+        except (TimeoutError, UpstreamTimeoutError):
             self._timeouts += 1
             if self._timeouts >= TIMEOUTS_UNTIL_DOWN:
                 self.serves = ()
@@ -104,17 +106,16 @@ class Fleet:
 
 def _together(served: Iterable[Iterable[Model]]) -> Catalogue:
     """Return one catalogue: replicas of a model are one entry, and of two models that claim one ID the first has it."""
+    owners: dict[str, Model] = {}
     models: dict[str, Model] = {}
     for model in (each for models_of_one in served for each in models_of_one):
         if model.id in models:
             continue
-        try:
-            Catalogue([*models.values(), model])
-        except IdCollisionError as error:
-            _LOG.error(
-                "two models claim one ID; the later one is left out",
-                extra={"id": error.claimed, "kept": error.first.id, "left_out": error.second.id},
-            )
+        taken = next((each for each in model.ids if each in owners), None)
+        if taken is not None:
+            extra = {"id": taken, "kept": owners[taken].id, "left_out": model.id}
+            _LOG.error("two models claim one ID; the later one is left out", extra=extra)
             continue
         models[model.id] = model
+        owners.update(dict.fromkeys(model.ids, model))
     return Catalogue(models.values())

@@ -1,7 +1,6 @@
 """Routes of an inference proxy."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 import msgspec
 
@@ -10,6 +9,7 @@ from privity.engines.engine import Json
 from privity.errors import ApiError
 from privity.protocol.event_stream import encode_event
 from privity.roles.inference_proxy.service import InferenceProxy
+from privity.streams import Stream, owning
 from privity.transport.forward import error_event
 from privity.transport.tasks import Background
 from privity.transport.web import Handler, Reply, Request, StreamReply, WebApp, json_reply, require_json
@@ -42,12 +42,12 @@ def build_app(proxy: InferenceProxy, background: Background) -> WebApp:
     return WebApp(routes, background)
 
 
-async def _encoded(events: AsyncGenerator[Json]) -> AsyncGenerator[bytes]:
-    async with aclosing(events):
-        try:
-            async for event in events:
-                yield encode_event(_encode(event))
-        except ApiError as error:
-            yield error_event(error)
-            return
+@owning
+async def _encoded(events: Stream[Json]) -> AsyncGenerator[bytes]:
+    try:
+        async for event in events:
+            yield encode_event(_encode(event))
+    except ApiError as error:
+        yield error_event(error)
+        return
     yield encode_event(b"[DONE]")

@@ -6,9 +6,13 @@ import msgspec
 from msgspec import Meta
 
 from privity.errors import InvalidRequestError, RouteNotFoundError
+from privity.protocol.members import MAX_MODEL_ID_CHARACTERS
 
 MAX_CHOICES = 16
 """Choices of one request (`n`): each costs a generation."""
+
+MAX_COMPLETIONS = 128
+"""Choices times prompts of one request."""
 
 MAX_INPUTS = 2048
 """Inputs of one embeddings request, as OpenAI has it."""
@@ -19,6 +23,7 @@ MAX_TOOLS = 128
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 _Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 _Text = Annotated[str, Meta(min_length=1)]
+_ModelId = Annotated[str, Meta(min_length=1, max_length=MAX_MODEL_ID_CHARACTERS)]
 _FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
@@ -81,7 +86,7 @@ class _StreamOptions(msgspec.Struct):
 
 
 class _Generation(msgspec.Struct):
-    model: str
+    model: _ModelId
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     max_tokens: _Positive | None = None
@@ -110,7 +115,7 @@ class _Completion(_Generation, kw_only=True):
 
 
 class _Embeddings(msgspec.Struct):
-    model: str
+    model: _ModelId
     input: str | Annotated[list[Any], Meta(min_length=1, max_length=MAX_INPUTS)]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: _Positive | None = None
@@ -141,6 +146,7 @@ def check_request(endpoint: str, body: dict[str, Any]) -> None:
             _check_chat(request)
         case _Completion():
             _check_items(request.prompt, "prompt")
+            _check_prompts(request)
         case _Embeddings():
             _check_items(request.input, "input")
 
@@ -189,6 +195,8 @@ def _check_message(message: _Message, where: str) -> None:
             code="missing_parameter",
         )
     for number, call in enumerate(message.tool_calls or ()):
+        if not call.function.arguments:
+            continue  # some clients write so that there are none
         try:
             msgspec.json.decode(call.function.arguments, type=dict[str, Any])
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -215,6 +223,17 @@ def _check_items(given: str | list[Any], param: str) -> None:
         raise InvalidRequestError(
             f"`{param}` must be a text, a list of texts, a list of token numbers, or a list of such lists.",
             param=param,
+            code="invalid_value",
+        )
+
+
+def _check_prompts(request: _Completion) -> None:
+    several = isinstance(request.prompt, list) and not _is_token(request.prompt[0])
+    choices = (len(request.prompt) if several else 1) * (request.n or 1)
+    if choices > MAX_COMPLETIONS:
+        raise InvalidRequestError(
+            f"`prompt` and `n` ask for {choices} completions; {MAX_COMPLETIONS} are the limit.",
+            param="prompt",
             code="invalid_value",
         )
 

@@ -1,11 +1,12 @@
 """What an inference proxy does: it knows what its engine serves, and stands between it and everybody else."""
 
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
-from privity.catalogue.catalogue import Catalogue, IdCollisionError, require_task
+from privity.catalogue.catalogue import Catalogue, require_task
 from privity.catalogue.model import Model
 from privity.engines.embedded.fetch import ModelFiles
 from privity.engines.engine import Answer, Engine, EngineModel, Json
@@ -20,6 +21,7 @@ from privity.errors import (
 from privity.protocol.members import read_object
 from privity.roles.inference_proxy import embeddings
 from privity.roles.inference_proxy.requests import check_request, media_kinds
+from privity.streams import Stream, owning
 
 TIMEOUTS_UNTIL_DOWN = 3
 """Looks in a row that a busy engine may leave unanswered before its models leave the list: until then nobody knows."""
@@ -62,6 +64,7 @@ class InferenceProxy:
             _LOG.info("models changed", extra={"models": ", ".join(self.catalogue.by_id) or "none"})
 
     def _build(self, described: tuple[EngineModel, ...]) -> Catalogue:
+        """Return what can be listed; a short ID that several of the engine's models would have belongs to none."""
         for silent in (each for each in described if not each.tasks):
             _LOG.warning(
                 "the engine doesn't say what this model can do, so it isn't listed; "
@@ -69,13 +72,10 @@ class InferenceProxy:
                 extra={"model": silent.name},
             )
         models = list(self._models({each.name: each for each in described if each.tasks}.values()))
-        try:
-            return Catalogue(models)
-        except IdCollisionError as error:
-            _LOG.warning(
-                "two of the engine's models have one short ID; only full IDs are listed", extra={"id": error.claimed}
-            )
-            return Catalogue(Model(m.id, m.tasks, m.created, m.owned_by, (), m.context_length, m.root) for m in models)
+        claims = Counter(each for model in models for each in model.ids)
+        return Catalogue(
+            replace(model, aliases=tuple(each for each in model.aliases if claims[each] == 1)) for model in models
+        )
 
     def _models(self, described: Iterable[EngineModel]) -> Iterator[Model]:
         for each in described:
@@ -130,10 +130,10 @@ def _public(answer: Json, asked: str) -> Json:
     return answer
 
 
-async def _public_events(events: AsyncGenerator[Json], asked: str) -> AsyncGenerator[Json]:
-    async with aclosing(events):
-        async for event in events:
-            yield _public(event, asked)
+@owning
+async def _public_events(events: Stream[Json], asked: str) -> AsyncGenerator[Json]:
+    async for event in events:
+        yield _public(event, asked)
 
 
 def _check_abilities(model: Model, request: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ class Guard:
     """
 
     def __init__(self, listening: str, hosts: tuple[str, ...], origins: tuple[str, ...]) -> None:
-        self._hosts = frozenset({"localhost", listening.lower(), *(each.lower() for each in hosts)})
+        self._hosts = frozenset(each.lower() for each in ("localhost", listening, *hosts) if each)
         self._origins = frozenset(each.lower().rstrip("/") for each in origins)
         self._expected = lru_cache(REMEMBERED_HOSTS)(self._is_expected)
 

@@ -12,6 +12,9 @@ from privity.transport.web import Reply, StreamReply
 MAX_KEYS = 64
 """API keys whose lists are kept: a proxy serves one user, and a key from outside must not cost memory for ever."""
 
+LIST_TIMEOUT = 10.0
+"""Seconds until the gateway must say what there is: it knows that by heart."""
+
 _PASSED_ON = frozenset({b"accept", b"anthropic-beta", b"anthropic-version", b"authorization"})
 """The app's headers that leave this machine (wire-protocol.md section 2)."""
 
@@ -47,7 +50,7 @@ class Proxy:
         """
         model = read_model(read_members(body))
         passed = [*self._passed_on(headers), _JSON, (b"privatemode-target-model", model.encode())]
-        return await self._forward("POST", path, passed, body)
+        return await forward(self._http, "POST", self._gateway + path, headers=passed, body=body, peer="gateway")
 
     async def list_models(self, headers: Headers) -> Reply | StreamReply:
         """Return the models that can be called; from memory where the list is fresh."""
@@ -59,7 +62,7 @@ class Proxy:
             kept = self._fresh_list(key)
             if kept is not None:
                 return kept
-            reply = await self._forward("GET", "/v1/models", self._passed_on(headers))
+            reply = await self._ask("/v1/models", headers)
             if isinstance(reply, Reply) and reply.status == 200:
                 while len(self._lists) >= MAX_KEYS:
                     del self._lists[next(iter(self._lists))]
@@ -72,10 +75,17 @@ class Proxy:
 
     async def retrieve_model(self, encoded_id: str, headers: Headers) -> Reply | StreamReply:
         """Return one model, by an ID that is encoded for a URL."""
-        return await self._forward("GET", f"/v1/models/{encoded_id}", self._passed_on(headers))
+        return await self._ask(f"/v1/models/{encoded_id}", headers)
 
-    async def _forward(self, method: str, path: str, headers: Headers, body: bytes = b"") -> Reply | StreamReply:
-        return await forward(self._http, method, self._gateway + path, headers=headers, body=body, peer="gateway")
+    async def _ask(self, path: str, headers: Headers) -> Reply | StreamReply:
+        return await forward(
+            self._http,
+            "GET",
+            self._gateway + path,
+            headers=self._passed_on(headers),
+            peer="gateway",
+            head_timeout=LIST_TIMEOUT,
+        )
 
     @staticmethod
     def _passed_on(headers: Headers) -> list[tuple[bytes, bytes]]:

@@ -251,6 +251,10 @@ class Exchange:
                 self._raise(error)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    async def aclose(self) -> None:
+        """End it: a connection whose answer was not read to its end is closed."""
+        self._abandon()
+
     async def __aenter__(self) -> Self:
         return self
 
