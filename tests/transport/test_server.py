@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from privity.errors import StartError
+from privity.streams import Stream
 from privity.transport import server
 from privity.transport.server import MAX_HEAD_BYTES, listening, require_free
 from privity.transport.tasks import Background
@@ -39,7 +40,7 @@ async def ticks(_asked: Request) -> StreamReply:
         yield b"first"
         await asyncio.Event().wait()
 
-    return StreamReply(200, [], chunks())
+    return StreamReply(200, [], Stream(chunks()))
 
 
 ROUTES: Routes = {"/headers": {"GET": headers}, "/length": {"POST": length}, "/ticks": {"GET": ticks}}
@@ -272,7 +273,7 @@ async def test_stopping_ends_a_stream_that_goes_on_after_its_grace(monkeypatch: 
             finally:
                 closed.set()
 
-        return StreamReply(200, [], chunks())
+        return StreamReply(200, [], Stream(chunks()))
 
     async with serving({"/endless": {"GET": endless}}) as url:
         reader, writer = await connect(url)

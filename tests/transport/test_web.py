@@ -21,6 +21,7 @@ from privity.errors import (
     UpstreamProtocolError,
 )
 from privity.http import Headers, header
+from privity.streams import Stream
 from privity.transport.server import listening
 from privity.transport.tasks import Background
 from privity.transport.web import (
@@ -136,7 +137,7 @@ async def count(_asked: Request) -> StreamReply:
         for n in range(3):
             yield b"%d" % n
 
-    return StreamReply(200, EVENTS, chunks())
+    return StreamReply(200, EVENTS, Stream(chunks()))
 
 
 async def fail(asked: Request) -> Reply:
@@ -442,7 +443,7 @@ class Waiting:
 
     async def stream(self, asked: Request) -> StreamReply:
         await asked.body(LIMIT)
-        return StreamReply(200, EVENTS, self._chunks())
+        return StreamReply(200, EVENTS, Stream(self._chunks()))
 
     async def endless(self, _asked: Request) -> StreamReply:
         async def chunks() -> AsyncGenerator[bytes]:
@@ -454,7 +455,7 @@ class Waiting:
             finally:
                 self.left.set()
 
-        return StreamReply(200, EVENTS, chunks())
+        return StreamReply(200, EVENTS, Stream(chunks()))
 
     async def _wait(self, asked: Request | None) -> None:
         self.began.set()
@@ -558,7 +559,7 @@ async def test_a_stream_whose_source_breaks_cuts_the_connection(
     error: Exception, logged: tuple[int, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def breaks(_asked: Request) -> StreamReply:
-        return StreamReply(200, EVENTS, broken(error))
+        return StreamReply(200, EVENTS, Stream(broken(error)))
 
     async with serving({"/": {}, "/breaks": {"GET": breaks}}) as url:
         (answer,) = await ask(url, request("GET", "/breaks", connection="keep-alive"), "GET")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from privity.engines.engine import Answer, Json
 from privity.engines.llama_cpp.called_in_text import find_call, may_become_call
 from privity.engines.llama_cpp.found_calls import callable_names, with_calls_found
+from privity.streams import Stream
 
 CALL = '{"name": "f", "arguments": {"x": 1}}'
 F = frozenset({"f"})
@@ -49,14 +50,17 @@ class Source:
         finally:
             self.closed = True
 
+    def events(self) -> Stream[Json]:
+        return Stream(self.stream())
 
-def stream_of(answer: Answer) -> AsyncGenerator[Json]:
+
+def stream_of(answer: Answer) -> Stream[Json]:
     assert not isinstance(answer, dict)
     return answer
 
 
 async def found(events: list[Json], declared: frozenset[str] = F) -> list[Json]:
-    return [each async for each in stream_of(with_calls_found(Source(events).stream(), declared))]
+    return [each async for each in stream_of(with_calls_found(Source(events).events(), declared))]
 
 
 def deltas(events: Iterable[Json]) -> list[Json]:
@@ -115,7 +119,7 @@ def test_a_whole_answer_that_is_no_call_stays_as_it_is(answer: Json) -> None:
 
 
 def test_without_declared_functions_nothing_is_touched() -> None:
-    answer = Source([]).stream()
+    answer = Source([]).events()
     assert with_calls_found(answer, frozenset()) is answer
 
 
@@ -145,7 +149,7 @@ PIECES = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3))
 async def test_no_text_is_lost_or_reordered_or_held_longer_than_needed(pieces: list[str]) -> None:
     source = Source(streaming(pieces))
     got: list[Json] = []
-    async for each in stream_of(with_calls_found(source.stream(), F)):
+    async for each in stream_of(with_calls_found(source.events(), F)):
         got.append(each)
         read = text_of(source.sent[:-1])
         if not may_become_call(read):  # before the newest event nothing is left to come
@@ -158,7 +162,7 @@ async def test_no_text_is_lost_or_reordered_or_held_longer_than_needed(pieces: l
 
 async def test_plain_text_goes_on_at_once() -> None:
     source = Source(streaming(["Hel", "lo"]))
-    async with aclosing(stream_of(with_calls_found(source.stream(), F))) as events:
+    async with aclosing(stream_of(with_calls_found(source.events(), F))) as events:
         for number in (1, 2, 3):
             await anext(events)
             assert len(source.sent) == number
@@ -167,7 +171,7 @@ async def test_plain_text_goes_on_at_once() -> None:
 async def test_thoughts_go_on_at_once_and_are_kept_beside_a_call() -> None:
     thoughts = [event({"reasoning_content": each}) for each in ("I ", "think")]
     source = Source([ROLE, *thoughts, event({"content": CALL}), event({}, "stop")])
-    async with aclosing(stream_of(with_calls_found(source.stream(), F))) as events:
+    async with aclosing(stream_of(with_calls_found(source.events(), F))) as events:
         got = [await anext(events) for _ in range(3)]
         assert len(source.sent) == 3
         got += [each async for each in events]
@@ -191,6 +195,6 @@ async def test_text_that_ends_without_a_reason_is_not_lost() -> None:
 
 async def test_leaving_early_closes_the_engines_events() -> None:
     source = Source(streaming(["Hello"]))
-    async with aclosing(stream_of(with_calls_found(source.stream(), F))) as events:
+    async with aclosing(stream_of(with_calls_found(source.events(), F))) as events:
         await anext(events)
     assert source.closed

@@ -9,6 +9,7 @@ import pytest
 from privity.catalogue.model import Model
 from privity.roles.gateway.config import Settings
 from privity.roles.gateway.main import Running, serve
+from privity.streams import Stream
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.server import listening
 from privity.transport.tasks import Background
@@ -90,7 +91,7 @@ async def test_a_large_body_goes_on_while_it_comes() -> None:
         assert running.fleet.replicas[0].in_flight == 0
 
 
-class Stream:
+class OneEvent:
     """An answer that sends one event and then waits."""
 
     def __init__(self) -> None:
@@ -98,7 +99,7 @@ class Stream:
 
     async def __call__(self, request: Request) -> StreamReply:
         await request.body(1000)
-        return StreamReply(200, [(b"content-type", b"text/event-stream")], self._chunks())
+        return StreamReply(200, [(b"content-type", b"text/event-stream")], Stream(self._chunks()))
 
     async def _chunks(self) -> AsyncGenerator[bytes]:
         try:
@@ -109,7 +110,7 @@ class Stream:
 
 
 async def test_an_app_that_leaves_a_stream_ends_the_work_for_it() -> None:
-    stream = Stream()
+    stream = OneEvent()
     async with inference_proxy(stream) as peer, gateway(peer) as (running, client):
         (replica,) = running.fleet.replicas
         response = await client.request("POST", running.url + PATH, headers=HEADERS, body=b"{}")
@@ -171,7 +172,7 @@ async def test_an_app_that_leaves_in_the_middle_of_a_large_body_ends_the_work_fo
 
 
 async def test_two_requests_at_once_go_to_two_replicas() -> None:
-    streams = Stream(), Stream()
+    streams = OneEvent(), OneEvent()
     async with AsyncExitStack() as stack:
         peers = [await stack.enter_async_context(inference_proxy(stream)) for stream in streams]
         running, client = await stack.enter_async_context(gateway(*peers))
