@@ -45,7 +45,7 @@ def at_port(arguments: list[str], port: int) -> list[str]:
 def test_make_sets_up_and_then_runs() -> None:
     def steps(target: str) -> str:
         return subprocess.run(
-            ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True
+            ["make", "--dry-run", "--no-print-directory", target], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout
 
     assert steps("up").splitlines()[-1] == ".venv/bin/privity up"

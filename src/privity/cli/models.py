@@ -55,11 +55,11 @@ async def _fetch(url: str, api_key: str | None) -> bytes:
         raise StartError("The API key holds characters that no key has.", "Check --api-key.")
     headers = [(b"authorization", f"Bearer {api_key}".encode())] if api_key else []
     try:
-        async with PooledHttpClient() as http:
+        async with asyncio.timeout(TIMEOUT), PooledHttpClient() as http:
             response = await http.request("GET", f"{url}/v1/models", headers=headers, head_timeout=TIMEOUT)
             async with response:
                 body = await response.read(MAX_LIST_BYTES)
-    except UpstreamError as error:
+    except (UpstreamError, TimeoutError) as error:
         raise StartError(f"No proxy answers at {url}.", _ui.START_ONE) from error
     if response.status == 401:
         raise StartError("The API key is missing or not accepted.", "Give one with --api-key.")

@@ -1,5 +1,6 @@
 """JSON to and from an engine, with its errors turned into ours."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import TypeVar
 
@@ -26,7 +27,7 @@ from privity.streams import Stream, owning
 MAX_ANSWER = 128 * 1024 * 1024
 """Bytes of a whole answer (wire-protocol.md section 9)."""
 
-DESCRIBE_TIMEOUT = 2.0
+DESCRIBE_TIMEOUT = 1.0
 """Seconds for a question about the engine itself: it must leave the list within 5 s when it hangs."""
 
 T = TypeVar("T")
@@ -42,14 +43,12 @@ class EngineConnection:
         http: who sends.
         base_url: without a trailing slash, and without `/v1`.
         answer_timeout: seconds until an answer must begin.
-        api_key: sent as a bearer token.
     """
 
-    def __init__(self, http: HttpClient, base_url: str, answer_timeout: float, api_key: str | None = None) -> None:
+    def __init__(self, http: HttpClient, base_url: str, answer_timeout: float) -> None:
         self._http = http
         self._base_url = base_url
         self._answer_timeout = answer_timeout
-        self._headers = [_JSON, *([(b"authorization", f"Bearer {api_key}".encode())] if api_key else [])]
 
     async def ask(self, method: str, path: str, body: Json | None = None) -> tuple[int, bytes]:
         """Ask the engine about itself; return the status and the answer's bytes.
@@ -58,11 +57,15 @@ class EngineConnection:
             UpstreamError: no answer.
         """
         sent = b"" if body is None else msgspec.json.encode(body)
-        response = await self._http.request(
-            method, self._base_url + path, headers=self._headers, body=sent, head_timeout=DESCRIBE_TIMEOUT
-        )
-        async with response:
-            return response.status, await response.read(MAX_ANSWER)
+        try:
+            async with asyncio.timeout(DESCRIBE_TIMEOUT):
+                response = await self._http.request(
+                    method, self._base_url + path, headers=[_JSON], body=sent, head_timeout=DESCRIBE_TIMEOUT
+                )
+                async with response:
+                    return response.status, await response.read(MAX_ANSWER)
+        except TimeoutError as error:
+            raise UpstreamTimeoutError(path) from error
 
     async def ask_for(self, kind: type[T], method: str, path: str, body: Json | None = None) -> T:
         """Ask the engine about itself; return the answer as `kind`, a msgspec type.
@@ -116,7 +119,7 @@ class EngineConnection:
             response = await self._http.request(
                 "POST",
                 self._base_url + path,
-                headers=self._headers,
+                headers=[_JSON],
                 body=msgspec.json.encode(body),
                 head_timeout=self._answer_timeout,
             )

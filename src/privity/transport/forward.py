@@ -32,9 +32,8 @@ async def forward(
     url: str,
     *,
     headers: Headers,
-    body: bytes | AsyncIterator[bytes] = b"",
+    body: bytes | AsyncIterator[bytes],
     peer: str,
-    head_timeout: float | None = None,
 ) -> Reply | StreamReply:
     """Send a request on and return the answer as it comes.
 
@@ -45,13 +44,12 @@ async def forward(
         headers: all that the next role may see.
         body: opaque.
         peer: what the next role is called in an error message.
-        head_timeout: seconds until its answer must begin; None waits as long as the app does.
 
     Raises:
         ApiError: the next role gave no answer; `UnavailableError` where no connection could be had.
     """
     try:
-        response = await client.request(method, url, headers=headers, body=body, head_timeout=head_timeout)
+        response = await client.request(method, url, headers=headers, body=body)
     except UpstreamError as error:
         raise api_error(error, peer) from error
     kept = [(name, value) for name, value in response.headers if name in _PASSED_ON]

@@ -117,8 +117,8 @@ async def test_a_server_without_a_model_has_none() -> None:
 
 async def test_a_plain_chat_passes() -> None:
     engine, http = await ready(FakeLlama(writes=["Hello."]))
-    body = {"model": "tiny", "messages": HELLO, "temperature": 0.5, "new_parameter": 1}
-    answer = await engine.answer(CHAT, body)
+    body = {"model": "tiny", "messages": HELLO, "temperature": 0.5}
+    answer = await engine.answer(CHAT, body | {"__verbose": True, "grammar": "x", "id_slot": 1})
     assert isinstance(answer, dict)
     assert answer["choices"][0]["message"]["content"] == "Hello."
     assert http.sent[0].json() == body

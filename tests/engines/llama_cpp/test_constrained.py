@@ -77,7 +77,6 @@ async def test_a_generation_sends_the_narrowed_schema_and_only_sampling_that_is_
         "stream": True,
         "temperature": 0,
         "seed": 3,
-        "stop": ["x"],
     }
 
 
@@ -161,17 +160,17 @@ def test_what_is_no_schema_is_the_clients_error(schema: Any) -> None:
 )  # fmt: skip
 def test_a_value_fits_or_does_not_and_nothing_else_happens(text: str, *, fits: bool, value: str) -> None:
     validator = compile_schema({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}, "p")
-    assert fitting_value(text, validator) == (fits, value)
+    assert fitting_value(Piece(text, 1), validator) == (fits, value)
 
 
 @pytest.mark.parametrize(
     "schema", [{"$ref": "#"}, {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}]
 )
 def test_a_schema_that_refers_to_itself_comes_to_an_end(schema: dict[str, Any]) -> None:
-    fits, _ = fitting_value("{}", compile_schema(schema, "p"))
+    fits, _ = fitting_value(Piece("{}", 1), compile_schema(schema, "p"))
     assert fits
 
 
 def test_a_pattern_that_backtracks_without_end_does_not_fit() -> None:
     validator = compile_schema({"type": "string", "pattern": r"^(a+)+\1$"}, "p")
-    assert fitting_value(json.dumps("a" * 100 + "b"), validator)[0] is False
+    assert fitting_value(Piece(json.dumps("a" * 100 + "b"), 1), validator)[0] is False

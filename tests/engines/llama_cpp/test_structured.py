@@ -109,7 +109,12 @@ async def test_what_max_tokens_cuts_finishes_with_length() -> None:
     assert (text_of(chunks), chunks[-1]["choices"][0]["finish_reason"]) == (FITS[:3], "length")
 
 
-@pytest.mark.parametrize("bad", ["", "hello", '{"a":0}', '{"a":', "[]", '{"a":1} and more'])
+async def test_what_follows_a_fitting_value_is_left_out() -> None:
+    (choice,) = (await whole(FakeLlama(writes=[FITS + " and more"]), asking(FORMATS["json_schema"])))["choices"]
+    assert (choice["message"]["content"], choice["finish_reason"]) == (FITS, "stop")
+
+
+@pytest.mark.parametrize("bad", ["", "hello", '{"a":0}', '{"a":', "[]"])
 async def test_an_answer_that_does_not_fit_is_an_error(bad: str) -> None:
     body, chunks = asking(FORMATS["json_schema"]), list[Json]()
     for run in (whole(FakeLlama(writes=[bad]), body), streamed(FakeLlama(writes=[bad]), body, chunks)):

@@ -44,6 +44,26 @@ class _Props(msgspec.Struct):
     modalities: _Modalities = msgspec.field(default_factory=_Modalities)
 
 
+_UNDERSTOOD = frozenset(
+    {
+        *("best_of", "chat_template_kwargs", "echo", "encoding_format", "frequency_penalty", "input", "logit_bias"),
+        *("logprobs", "max_completion_tokens", "max_tokens", "messages", "min_p", "model", "n", "parallel_tool_calls"),
+        *("presence_penalty", "prompt", "reasoning_effort", "repeat_penalty", "response_format", "seed", "stop"),
+        *(
+            "stream",
+            "stream_options",
+            "suffix",
+            "temperature",
+            "tool_choice",
+            "tools",
+            "top_k",
+            "top_logprobs",
+            "top_p",
+        ),
+    }
+)
+"""Members that go on: the server has others of its own, which would get around the checks or show its inside."""
+
 _CHAT = "/v1/chat/completions"
 _EMBEDDINGS = "/v1/embeddings"
 
@@ -84,6 +104,7 @@ class LlamaCppEngine:
 
     async def answer(self, endpoint: str, body: Json) -> Answer:
         """Carry out one request; raises as `Engine.answer`."""
+        body = {key: value for key, value in body.items() if key in _UNDERSTOOD}
         match endpoint:
             case "/v1/embeddings":
                 return await self._embed(body)

@@ -14,12 +14,16 @@ import jsonschema_rs
 
 from privity.engines.connection import EngineConnection
 from privity.engines.engine import Json
-from privity.engines.llama_cpp.narrow_schema import Schema, narrow
+from privity.engines.llama_cpp.narrow_schema import Schema, is_open_ended, narrow
+from privity.engines.llama_cpp.repair import closed
 from privity.errors import ContextLengthError, EngineFailedError, InvalidRequestError
 from privity.streams import Stream, owning
 
 REGEX_STEPS = 100_000
 """Backtracking steps of one `pattern` match: schemas come from outside, and so do endless patterns."""
+
+OPEN_ENDED_TOKENS = 512
+"""Tokens of a value whose schema has no end, where the client sets no limit: a weak model would fill the context."""
 
 MAX_SCHEMA_BYTES = 256 * 1024
 """Bytes of one schema, as JSON."""
@@ -31,7 +35,6 @@ _SAMPLING = (
     "presence_penalty",
     "repeat_penalty",
     "seed",
-    "stop",
     "temperature",
     "top_k",
     "top_p",
@@ -46,6 +49,8 @@ class Prompt:
     tokens: int
     room: int
     """Tokens that are left for the answer."""
+    limited: bool = False
+    """Whether the client set that limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,11 @@ class ConstrainedGeneration:
             ContextLengthError: no room is left for an answer.
         """
         asked = {key: body[key] for key in ("messages", "tools", "chat_template_kwargs") if body.get(key)}
-        rendered = await self._connection.call("/apply-template", asked)
+        try:
+            rendered = await self._connection.call("/apply-template", asked)
+        except InvalidRequestError:
+            # The server also makes a parser for calls, which some schemas are too much for; the prompt needs none.
+            rendered = await self._connection.call("/apply-template", asked | {"tool_choice": "none"})
         text = str(rendered.get("prompt", "")) + opening
         counted = await self._connection.call(
             "/tokenize", {"content": text, "add_special": True, "parse_special": True}
@@ -90,7 +99,7 @@ class ConstrainedGeneration:
                 f"The messages have {tokens} tokens; the model's context is {self._context} tokens.", param="messages"
             )
         limit = body.get("max_completion_tokens") or body.get("max_tokens")
-        return Prompt(text, tokens, min(room, limit) if limit else room)
+        return Prompt(text, tokens, min(room, limit) if limit else room, limited=bool(limit))
 
     async def stream(self, prompt: Prompt, schema: Schema, body: Json) -> Stream[Piece]:
         """Return the pieces of an answer under `schema`; the last one carries the token count.
@@ -103,8 +112,9 @@ class ConstrainedGeneration:
             narrowed = narrow(schema, prompt.room)
         except RecursionError as error:
             raise InvalidRequestError("The JSON schema is nested too deep.", code="invalid_schema") from error
+        budget = prompt.room if prompt.limited or not is_open_ended(narrowed) else min(prompt.room, OPEN_ENDED_TOKENS)
         sampling = {key: body[key] for key in _SAMPLING if body.get(key) is not None}
-        asked = {"prompt": prompt.text, "json_schema": narrowed, "n_predict": prompt.room, "stream": True}
+        asked = {"prompt": prompt.text, "json_schema": narrowed, "n_predict": budget, "stream": True}
         return _pieces(await self._connection.events("/completion", asked | sampling))
 
     async def whole(self, prompt: Prompt, schema: Schema, body: Json) -> Piece:
@@ -148,10 +158,15 @@ def _bad_schema(param: str) -> InvalidRequestError:
     return InvalidRequestError(f"`{param}` isn't a valid JSON schema.", param=param, code="invalid_schema")
 
 
-def fitting_value(text: str, validator: jsonschema_rs.Validator) -> tuple[bool, str]:
-    """Return whether `text` begins with a JSON value that fits, and that value's text."""
+def fitting_value(piece: Piece, validator: jsonschema_rs.Validator) -> tuple[bool, str]:
+    """Return whether a whole answer begins with a JSON value that fits, and that value's text.
+
+    Of an answer that was cut, the part that can be closed counts.
+    """
+    text = (closed(piece.text) or piece.text) if piece.cut else piece.text
     try:
         value, end = json.JSONDecoder().raw_decode(text)
-        return validator.is_valid(value), text[:end]
+        fits = validator.is_valid(value)
+        return fits, text[:end] if fits or not piece.cut else piece.text
     except (ValueError, RecursionError):
-        return False, text
+        return False, piece.text

@@ -79,13 +79,13 @@ async def forced_call(generation: ConstrainedGeneration, body: Json, forced: For
     name = forced.name
     if name is not None and name not in tools:
         raise InvalidRequestError(f"`tool_choice` names `{name}`, which `tools` doesn't declare.", param="tool_choice")
-    greedy = {"temperature": 0} | {key: value for key, value in body.items() if value is not None and key != "stop"}
+    greedy = {"temperature": 0} | {key: value for key, value in body.items() if value is not None}
     opening = await generation.render(body, _OPENING)
     spent = 0
     if name is None:
         name, spent = await _choose(generation, opening, list(tools), greedy)
     inside = f'{json.dumps(name)}, "arguments": '
-    prompt = Prompt(opening.text + inside, opening.tokens, max(1, opening.room - spent))
+    prompt = Prompt(opening.text + inside, opening.tokens, max(1, opening.room - spent), limited=opening.limited)
     arguments, tokens, finish = await _arguments(generation, prompt, tools[name], greedy)
     message = {"role": "assistant", "content": None, "tool_calls": [tool_call(TextCall(name, arguments))]}
     return Head.new(model).whole(message, finish, Usage(opening.tokens, spent + tokens))
@@ -113,12 +113,12 @@ async def _arguments(generation: ConstrainedGeneration, prompt: Prompt, tool: To
         varied = body if attempt == 0 else body | {"temperature": 0.4 * attempt, "seed": attempt}
         piece = await generation.whole(prompt, tool.parameters, varied)
         spent += piece.tokens
-        fits, text = fitting_value(piece.text, tool.validator)
+        fits, text = fitting_value(piece, tool.validator)
         if fits:
             return text, spent, "tool_calls"
         if piece.cut or spent > MAX_SPENT:
             break
-    if piece.cut and (body.get("max_tokens") or body.get("max_completion_tokens")):
+    if piece.cut and prompt.limited:
         return piece.text, spent, "length"
     raise EngineFailedError(
         f"The model could not produce arguments that fit the schema of `{tool.name}`.",

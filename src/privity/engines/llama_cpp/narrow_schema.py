@@ -37,6 +37,7 @@ _MAX_NUMBER = 10**15
 _DECIMALS = 1e-6
 _LIMITS = ("exclusiveMinimum", "exclusiveMaximum", "minimum", "maximum")
 
+_OPEN = ("additionalProperties", "patternProperties")
 _COMBINERS = ("anyOf", "allOf")
 _DEFINITIONS = ("$defs", "definitions")
 _COPIED = ("$ref", "const", "enum", "required", "pattern")
@@ -67,6 +68,30 @@ def narrow(schema: Schema, budget: int) -> Schema:
     string_characters = max(MIN_STRING_CHARACTERS, budget // (2 * strings))
     narrowed = _Narrower(string_characters, budget, close_definitions=close_definitions).walk(schema, 0)
     return narrowed | {"x-guidance": {"whitespace_flexible": False}}
+
+
+def is_open_ended(schema: Schema) -> bool:
+    """Return whether a narrowed schema has values without an end: objects of any members, circles of definitions."""
+    text = msgspec.json.encode(schema).decode()
+    return any(f'"{key}":{{"' in text for key in _OPEN) or _is_recursive(schema)
+
+
+def _is_recursive(schema: Schema) -> bool:
+    definitions: Schema = schema.get("$defs", {}) | schema.get("definitions", {})
+    reached = {name: _references(definition) for name, definition in definitions.items()}
+    for _ in definitions:  # each round follows the references one step further
+        for name, names in reached.items():
+            reached[name] = names.union(*(reached.get(each, set()) for each in names))
+    return any(name in names for name, names in reached.items()) or "#" in _references(schema)
+
+
+def _references(node: Any) -> set[str]:
+    if isinstance(node, list):
+        return set().union(*(_references(each) for each in node))
+    if not isinstance(node, dict):
+        return set()
+    own = {node["$ref"].rsplit("/", 1)[-1]} if isinstance(node.get("$ref"), str) else set()
+    return own.union(*(_references(each) for each in node.values()))
 
 
 def _count_strings(node: Any) -> int:
@@ -137,6 +162,9 @@ class _Narrower:
         additional = node.get("additionalProperties")
         if isinstance(properties, dict):
             out["properties"] = {name: self.part(each, depth + 1) for name, each in properties.items()}
+        if isinstance(node.get("patternProperties"), dict):
+            patterns = node["patternProperties"].items()
+            out["patternProperties"] = {pattern: self.part(each, depth + 1) for pattern, each in patterns}
         if isinstance(additional, dict):
             out["additionalProperties"] = self.walk(additional, depth + 1)
         elif additional is False:
@@ -149,13 +177,16 @@ class _Narrower:
             out["additionalProperties"] = self._anything()
 
     def _array(self, node: Schema, out: Schema, depth: int) -> None:
-        if isinstance(node.get("prefixItems"), list):
-            out["prefixItems"] = [self.part(each, depth + 1) for each in node["prefixItems"]]
-        if "items" in node:
-            out["items"] = self.part(node["items"], depth + 1)
-        else:
-            out["items"] = self._anything()
-        out["minItems"], out["maxItems"] = _bounds(node.get("minItems", 0), node.get("maxItems"), self._items)
+        items, leading = node.get("items", True), node.get("prefixItems")
+        if isinstance(items, list):  # how draft 7 writes a tuple
+            items, leading = node.get("additionalItems", True), items
+        longest = self._items
+        if isinstance(leading, list):
+            out["prefixItems"] = [self.part(each, depth + 1) for each in leading]
+            longest = len(leading) if items is False else max(longest, len(leading))  # some grammars refuse the `false`
+        if items is not False or leading is None:
+            out["items"] = self.part(items, depth + 1)
+        out["minItems"], out["maxItems"] = _bounds(node.get("minItems", 0), node.get("maxItems"), longest)
 
     def _string(self, node: Schema, out: Schema) -> None:
         wanted = node.get("format")

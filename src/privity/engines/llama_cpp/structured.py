@@ -47,8 +47,11 @@ async def structured_answer(generation: ConstrainedGeneration, body: Json, schem
         pieces = await generation.stream(prompt, schema, body)
         return _events(pieces, prompt, validator, Head.new(model), with_usage=wants_usage(body))
     piece = await generation.whole(prompt, schema, body)
-    finish = _finish(piece, piece.text, validator)
-    message = {"role": "assistant", "content": piece.text, "refusal": None}
+    fits, text = fitting_value(piece, validator)
+    if not fits and not piece.cut:
+        raise _misfit()
+    message = {"role": "assistant", "content": text, "refusal": None}
+    finish = "length" if piece.cut else "stop"
     return Head.new(model).whole(message, finish, Usage(prompt.tokens, piece.tokens))
 
 
@@ -62,19 +65,17 @@ async def _events(
         texts.append(piece.text)
         if piece.text:
             yield head.chunk({"content": piece.text})
-    yield head.chunk({}, _finish(piece, "".join(texts), validator))
+    text = "".join(texts)
+    if not piece.cut and fitting_value(Piece(text, piece.tokens), validator) != (True, text):
+        raise _misfit()
+    yield head.chunk({}, "length" if piece.cut else "stop")
     if with_usage:
         yield head.usage_chunk(Usage(prompt.tokens, piece.tokens))
 
 
-def _finish(last: Piece, text: str, validator: jsonschema_rs.Validator) -> str:
-    if last.cut:
-        return "length"
-    fits, value = fitting_value(text, validator)
-    if not fits or value != text:
-        raise EngineFailedError(
-            "The model could not produce an answer that fits the JSON schema.",
-            code="model_output_invalid",
-            param="response_format",
-        )
-    return "stop"
+def _misfit() -> EngineFailedError:
+    return EngineFailedError(
+        "The model could not produce an answer that fits the JSON schema.",
+        code="model_output_invalid",
+        param="response_format",
+    )

@@ -28,7 +28,7 @@ def build_app(fleet: Fleet, http: HttpClient, background: Background) -> WebApp:
         return json_reply({"object": "list", "data": fleet.catalogue.rows})
 
     async def retrieve_model(request: Request) -> Reply:
-        return json_reply(fleet.catalogue.find(request.tail).row(request.tail))
+        return json_reply(fleet.find(request.tail).row(request.tail))
 
     async def infer(request: Request) -> Reply | StreamReply:
         request.check_length(MAX_BODY)

@@ -10,10 +10,10 @@ from privity.catalogue.rows import read_models
 from privity.errors import ModelNotFoundError, UnavailableError, UpstreamError, UpstreamTimeoutError
 from privity.http import HttpClient
 
-POLL_TIMEOUT = 2.0
+POLL_TIMEOUT = 1.0
 """Seconds that an inference proxy has to tell what it serves."""
 
-TIMEOUTS_UNTIL_DOWN = 3
+TIMEOUTS_UNTIL_DOWN = 2
 """Polls in a row that may time out before the models leave the list: until then nobody knows."""
 
 MAX_LIST_BYTES = 8 * 1024 * 1024
@@ -28,6 +28,7 @@ class Replica:
     def __init__(self, url: str) -> None:
         self.url = url
         self.serves: tuple[Model, ...] = ()
+        self.known: tuple[Model, ...] = ()
         self.in_flight = 0
         self._timeouts = 0
 
@@ -36,6 +37,7 @@ class Replica:
         try:
             async with asyncio.timeout(POLL_TIMEOUT):
                 self.serves = await self._ask(http)
+            self.known = self.serves or self.known  # an inference proxy whose engine is away serves nothing
             self._timeouts = 0
         except (TimeoutError, UpstreamTimeoutError):
             self._timeouts += 1
@@ -57,7 +59,6 @@ class Fleet:
         self.replicas = tuple(Replica(url) for url in urls)
         self.catalogue = Catalogue()
         self._http = http
-        self._known: dict[str, Model] = {}
         self._seen: tuple[tuple[Model, ...], ...] = ()
 
     async def poll(self, replica: Replica) -> None:
@@ -76,20 +77,19 @@ class Fleet:
             return
         self._seen = seen
         self.catalogue = _together(seen)
-        self._known.update(self.catalogue.by_id)
         _LOG.info("models changed", extra={"models": ", ".join(self.catalogue.by_id) or "none"})
 
     def find(self, asked: str) -> Model:
         """Return a model that can be called now.
 
         Raises:
-            UnavailableError: it is known, but nobody serves it at the moment.
-            ModelNotFoundError: nobody ever served it.
+            UnavailableError: a replica had it when it last served anything, and is away at the moment.
+            ModelNotFoundError: nobody has it.
         """
         try:
             return self.catalogue.find(asked)
         except ModelNotFoundError:
-            if asked in self._known:
+            if any(asked in model.ids for replica in self.replicas for model in replica.known):
                 raise UnavailableError(
                     f"The model `{asked}` is not available at the moment; its engine is restarting or out of reach.",
                     param="model",

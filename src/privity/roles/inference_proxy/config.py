@@ -22,10 +22,6 @@ class RemoteEngine:
     """Its base URL, without `/v1`."""
     declared_tasks: tuple[str, ...] = ()
     """What the operator says that it can do; empty asks the engine."""
-    api_key: str | None = None
-
-    def __repr__(self) -> str:
-        return f"RemoteEngine(url={self.url!r}, declared_tasks={self.declared_tasks!r})"
 
 
 @dataclass(frozen=True, slots=True)

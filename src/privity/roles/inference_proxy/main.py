@@ -39,12 +39,12 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
         http = await stack.enter_async_context(PooledHttpClient())
         engine = settings.engine
         if isinstance(engine, RemoteEngine):
-            url, declared, api_key, files = engine.url, engine.declared_tasks, engine.api_key, None
+            url, declared, files = engine.url, engine.declared_tasks, None
             pause = LOOK_AT_REMOTE_ENGINE
         else:
-            url, declared, api_key, files = await stack.enter_async_context(_embedded(engine)), (), None, engine
+            url, declared, files = await stack.enter_async_context(_embedded(engine)), (), engine
             pause = LOOK_AT_OWN_ENGINE
-        connection = EngineConnection(http, url, settings.engine_timeout, api_key)
+        connection = EngineConnection(http, url, settings.engine_timeout)
         proxy = InferenceProxy(DetectedEngine(connection, declared), files, int(time.time()))
         await proxy.refresh()
         background = await stack.enter_async_context(Background())

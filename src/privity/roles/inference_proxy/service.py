@@ -23,7 +23,7 @@ from privity.roles.inference_proxy import embeddings
 from privity.roles.inference_proxy.requests import check_request, media_kinds
 from privity.streams import Stream, owning
 
-TIMEOUTS_UNTIL_DOWN = 3
+TIMEOUTS_UNTIL_DOWN = 2
 """Looks in a row that a busy engine may leave unanswered before its models leave the list: until then nobody knows."""
 
 _LOG = logging.getLogger(__name__)

@@ -6,11 +6,14 @@ address or by a name that resolves to it (DNS rebinding); but it can't forge `Ho
 Not checked: who on this machine asks. Every local program may.
 """
 
+import re
 from functools import lru_cache
 from ipaddress import ip_address
 
 from privity.errors import ForbiddenOriginError, MisdirectedError
 from privity.http import Headers, header
+
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^\[\]:/@]+))(?::[0-9]{1,5})?")
 
 REMEMBERED_HOSTS = 16
 """`Host` values whose verdict is kept: a user's apps send one or two."""
@@ -63,6 +66,6 @@ class Guard:
 
 
 def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+    """Return the name or address of a `Host` value; "" where it is not one (RFC 9110 section 7.2)."""
+    match = _HOST.fullmatch(host)
+    return (match["address"] or match["name"]).removesuffix(".") if match else ""

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from privity.errors import EngineTimeoutError
 from privity.http import Headers, HttpClient, header
 from privity.protocol.members import read_members, read_model
 from privity.transport.forward import forward
@@ -78,14 +79,12 @@ class Proxy:
         return await self._ask(f"/v1/models/{encoded_id}", headers)
 
     async def _ask(self, path: str, headers: Headers) -> Reply | StreamReply:
-        return await forward(
-            self._http,
-            "GET",
-            self._gateway + path,
-            headers=self._passed_on(headers),
-            peer="gateway",
-            head_timeout=LIST_TIMEOUT,
-        )
+        passed = self._passed_on(headers)
+        try:
+            async with asyncio.timeout(LIST_TIMEOUT):
+                return await forward(self._http, "GET", self._gateway + path, headers=passed, body=b"", peer="gateway")
+        except TimeoutError as error:
+            raise EngineTimeoutError("The gateway did not answer in time.") from error
 
     @staticmethod
     def _passed_on(headers: Headers) -> list[tuple[bytes, bytes]]:
