@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
         action="append",
         default=[],
         metavar="ORIGIN",
-        help="a web page's origin to answer, repeatable",
+        help="an Origin to let through, repeatable (CORS answers, which browsers want besides, are not given yet)",
     )
     add_logging_options(parser)
     parser.set_defaults(run=run)

@@ -118,6 +118,13 @@ def test_no_file_named_and_one_there(hub: FakeHub, cache: Path) -> None:
     assert len(hub.requests) == asked
 
 
+def test_the_model_that_was_chosen_is_not_fetched_again_with_an_mmproj_file(hub: FakeHub, cache: Path) -> None:
+    hub.add(SOURCE.repo, "mmproj-x.gguf", b"GGUF")
+    fetch(HubSource(SOURCE.repo), cache, print)
+    fetch(HubSource(SOURCE.repo, mmproj="mmproj-x.gguf"), cache, print)
+    assert len(hub.downloads) == 2
+
+
 def test_no_file_named_and_several_there(hub: FakeHub, cache: Path) -> None:
     hub.add(SOURCE.repo, "b.gguf", MODEL)
     refusal = refused(HubSource(SOURCE.repo), cache)

@@ -26,7 +26,8 @@ async def test_an_embedded_engine_is_listed_and_answers(tmp_path: Path) -> None:
         assert (status, [row["id"] for row in models["data"]]) == (200, ["org/Tiny", "tiny"])
         body = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 3}
         status, answer = await ask(http, "POST", f"{running.url}/v1/chat/completions", body)
-        assert (status, answer["model"], answer["usage"]["completion_tokens"]) == (200, "tiny", 3)
+        assert (status, answer["model"]) == (200, "tiny")
+        assert 1 <= answer["usage"]["completion_tokens"] <= 3  # random weights may end early
 
 
 async def test_an_engine_that_is_not_there_yet_is_waited_for_with_an_empty_list(tmp_path: Path) -> None:

@@ -72,11 +72,11 @@ def fetch_files(source: HubSource, cache_dir: Path, progress: store.Progress) ->
     with store.locked(directory, progress):
         if found := _cached(source, directory):
             return found
-        wanted = (source.file, *((source.mmproj,) if source.mmproj else ()))
+        wanted = (_model_name(source, directory), *((source.mmproj,) if source.mmproj else ()))
         missing = [name for name in wanted if name is None or store.find(directory, name) is None]
         progress(f"Downloading {', '.join(name or 'the model' for name in missing)} of {source.repo} …")
         names = _download(source, missing, directory, cache_dir)
-        if source.file is None:
+        if wanted[0] is None:
             draft = directory / f"tmp-{_CHOICE}"
             draft.write_text(json.dumps(names[0]))
             draft.replace(directory / _CHOICE)
@@ -87,13 +87,22 @@ def fetch_files(source: HubSource, cache_dir: Path, progress: store.Progress) ->
 
 
 def _cached(source: HubSource, directory: Path) -> list[tuple[Path, store.Record]] | None:
-    try:
-        model = source.file or json.loads((directory / _CHOICE).read_bytes())
-    except (OSError, ValueError):
+    model = _model_name(source, directory)
+    if model is None:
         return None
     found = [store.find(directory, name) for name in (model, source.mmproj) if name is not None]
     complete = [file for file in found if file is not None]
     return complete if len(complete) == len(found) else None
+
+
+def _model_name(source: HubSource, directory: Path) -> str | None:
+    """Return the model's file: the one that the source names, else the one that was chosen before, if one was."""
+    if source.file is not None:
+        return source.file
+    try:
+        return str(json.loads((directory / _CHOICE).read_bytes()))
+    except (OSError, ValueError):
+        return None
 
 
 def _download(source: HubSource, names: Sequence[str | None], directory: Path, cache_dir: Path) -> list[str]:

@@ -2,16 +2,15 @@
 
 import asyncio
 import contextlib
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from privity.engines.connection import EngineConnection
 from privity.engines.detect import DetectedEngine
 from privity.engines.embedded.fetch import ModelFiles
 from privity.engines.embedded.process import EngineProcess
+from privity.engines.embedded.sockets import socket_directory
 from privity.roles.inference_proxy.app import build_app
 from privity.roles.inference_proxy.config import LOOK_AT_OWN_ENGINE, LOOK_AT_REMOTE_ENGINE, RemoteEngine, Settings
 from privity.roles.inference_proxy.service import InferenceProxy
@@ -56,8 +55,8 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
 
 @contextlib.asynccontextmanager
 async def _embedded(files: ModelFiles) -> AsyncIterator[str]:
-    with tempfile.TemporaryDirectory(prefix="privity-") as directory:  # mode 0700
-        process = EngineProcess(files, Path(directory) / "engine.sock")
+    with socket_directory() as directory:
+        process = EngineProcess(files, directory / "engine.sock")
         async with process.running():
             yield process.url
 
