@@ -178,7 +178,7 @@ class UpstreamError(PrivityError):
 
 
 class UpstreamUnreachableError(UpstreamError):
-    """No connection could be had, or a kept one was closed before the request was taken."""
+    """No connection could be had, or it was closed before an answer began."""
 
 
 class UpstreamTimeoutError(UpstreamError):

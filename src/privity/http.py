@@ -57,7 +57,7 @@ class HttpClient(Protocol):
             head_timeout: seconds until the head of the answer must be there; None waits as long as it takes.
 
         Raises:
-            UpstreamUnreachableError: no connection could be had.
+            UpstreamUnreachableError: no connection could be had, or it was closed before an answer began.
             UpstreamTimeoutError: no head within `head_timeout`.
             UpstreamProtocolError: what came back is not HTTP, or breaks a limit.
         """

@@ -473,7 +473,7 @@ class TestRepetition:
     async def test_it_happens_once(self) -> None:
         async with exchange_with([OK, b"", CLOSE], [b"", CLOSE]) as (client, peer):
             await get(client, peer.url)
-            with pytest.raises(UpstreamProtocolError):
+            with pytest.raises(UpstreamUnreachableError):
                 await get(client, peer.url)
             assert peer.connections == 2
 
@@ -488,7 +488,7 @@ class TestRepetition:
     @on_both_loops
     async def test_it_does_not_happen_on_a_fresh_connection(self) -> None:
         async with exchange_with([b"", CLOSE]) as (client, peer):
-            with pytest.raises(UpstreamProtocolError):
+            with pytest.raises(UpstreamUnreachableError):
                 await get(client, peer.url)
             assert peer.connections == 1
 

@@ -71,10 +71,10 @@ class PooledHttpClient:
         An iterator of a body stays the caller's to close. Its own exception leaves here unchanged.
 
         Raises:
-            UpstreamUnreachableError: no connection within `connect_timeout`, a kept one was closed before a request
-                that can't be repeated, or the client is closed.
+            UpstreamUnreachableError: no connection within `connect_timeout`, it was closed before an answer began (a
+                kept one that can't be had anew included), or the client is closed.
             UpstreamTimeoutError: no head within `head_timeout`, connecting included.
-            UpstreamProtocolError: what came back is not HTTP, breaks a limit, or nothing came back.
+            UpstreamProtocolError: what came back is not HTTP, or breaks a limit.
             ValueError: a URL, method or header that can't be sent.
         """
         origin, target = split_url(url)

@@ -186,9 +186,9 @@ class Exchange:
             self._wake()
 
     def _break(self, error: UpstreamError) -> None:
-        if not self._fresh and not self._parser.started:
-            self.stale = True
-            unreachable = UpstreamUnreachableError("a kept connection was closed before the request was taken")
+        if not self._parser.started:
+            self.stale = not self._fresh
+            unreachable = UpstreamUnreachableError("the connection was closed before an answer began")
             unreachable.__cause__ = error
             error = unreachable
         self._fail(error)
