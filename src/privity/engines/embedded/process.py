@@ -21,9 +21,9 @@ LOAD_TIMEOUT = 600.0
 STOP_TIMEOUT = 1.5
 """Seconds between asking a worker to end and killing it; all must be over within 5."""
 
-FIRST_PAUSE = 1.0
+FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 30.0
-"""Seconds before a dead worker is started again: doubled each time, up to the longest."""
+"""Seconds before a dead worker is started again, doubled each time; the first is enough for the list to show it."""
 
 STABLE_AFTER = 60.0
 """Seconds after which a worker that dies counts as having been well."""
