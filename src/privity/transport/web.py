@@ -28,6 +28,9 @@ from privity.transport.tasks import Background
 WATCH_AFTER = 0.1
 """Seconds that an exchange runs before somebody looks whether its client is still there: most are over by then."""
 
+MAX_BODY = 128 * 1024 * 1024
+"""Bytes of a request (wire-protocol.md section 9)."""
+
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 1.0
 """What is still read from a client that was refused in the middle of its request, and for how long."""

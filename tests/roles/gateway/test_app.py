@@ -12,12 +12,13 @@ import pytest
 from privity.catalogue.model import Model
 from privity.errors import UpstreamProtocolError, UpstreamTimeoutError, UpstreamUnreachableError
 from privity.http import Headers, header
-from privity.roles.gateway.app import MAX_BODY, MAX_WHOLE_BODY, build_app
+from privity.roles.gateway.app import MAX_WHOLE_BODY, build_app
 from privity.roles.gateway.fleet import Fleet
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, event_response, json_response
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.server import listening
 from privity.transport.tasks import Background
+from privity.transport.web import MAX_BODY
 
 CHAT = Model("org/chat", ("generate",), 1, "org", ("chat",), 2048)
 EMBED = Model("org/embed", ("embed",), 2, "org")

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from privity.roles.proxy.app import MAX_BODY, build_app
+from privity.roles.proxy.app import build_app
 from privity.roles.proxy.guard import Guard
 from privity.roles.proxy.service import Proxy
 from privity.testing.fake_http import FakeHttpClient, SentRequest, json_response
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.server import listening
 from privity.transport.tasks import Background
+from privity.transport.web import MAX_BODY
 
 CHAT = "/v1/chat/completions"
 BODY = b'{"model": "chat"}'

@@ -10,10 +10,7 @@ from privity.roles.gateway.fleet import Fleet, Replica
 from privity.streams import Stream
 from privity.transport.forward import forward
 from privity.transport.tasks import Background
-from privity.transport.web import Handler, Reply, Request, StreamReply, WebApp, json_reply
-
-MAX_BODY = 128 * 1024 * 1024
-"""Bytes of a request (wire-protocol.md section 9)."""
+from privity.transport.web import MAX_BODY, Handler, Reply, Request, StreamReply, WebApp, json_reply
 
 MAX_WHOLE_BODY = 256 * 1024
 """Bytes up to which a request is read before it goes on; of a longer one only what is under way is in memory."""

@@ -12,10 +12,7 @@ from privity.roles.inference_proxy.service import InferenceProxy
 from privity.streams import Stream, owning
 from privity.transport.forward import error_event
 from privity.transport.tasks import Background
-from privity.transport.web import Handler, Reply, Request, StreamReply, WebApp, json_reply, require_json
-
-MAX_BODY = 128 * 1024 * 1024
-"""Bytes of a request (wire-protocol.md section 9)."""
+from privity.transport.web import MAX_BODY, Handler, Reply, Request, StreamReply, WebApp, json_reply, require_json
 
 _EVENTS = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
 _encode = msgspec.json.Encoder().encode

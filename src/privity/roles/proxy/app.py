@@ -6,10 +6,7 @@ from privity.catalogue.model import TASK_OF_ENDPOINT
 from privity.roles.proxy.guard import Guard
 from privity.roles.proxy.service import Proxy
 from privity.transport.tasks import Background
-from privity.transport.web import Handler, Reply, Request, StreamReply, WebApp, require_json
-
-MAX_BODY = 128 * 1024 * 1024
-"""Bytes of a request (wire-protocol.md section 9)."""
+from privity.transport.web import MAX_BODY, Handler, Reply, Request, StreamReply, WebApp, require_json
 
 
 def build_app(proxy: Proxy, guard: Guard, background: Background) -> WebApp:
