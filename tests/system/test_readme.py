@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -52,6 +53,7 @@ def test_make_sets_up_and_then_runs() -> None:
     assert steps("test").splitlines()[-1] == ".venv/bin/python -m pytest"
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl (CI installs it)")
 def test_curl_shows_the_list(running: Up) -> None:
     assert "curl localhost:8080/v1/models" in COMMANDS
     port = running.url.rsplit(":", 1)[1]
