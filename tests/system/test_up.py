@@ -379,6 +379,7 @@ def test_stopping_leaves_no_process_behind(tmp_path: Path, number: signal.Signal
 def test_engines_end_when_everything_else_is_killed(tmp_path: Path) -> None:
     with up(tmp_path) as everything:
         workers = children_of(everything.program.process.pid)
+        assert len(workers) == 2
         everything.program.process.kill()
         everything.program.process.wait()
         eventually(lambda: not any(is_alive(worker) for worker in workers), "the workers end")

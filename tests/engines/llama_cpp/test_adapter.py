@@ -190,11 +190,13 @@ async def test_what_the_engine_would_ignore_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["echo", "suffix", "logprobs", "best_of"])
 async def test_what_is_not_asked_for_is_not_refused(name: str) -> None:
-    await whole(FakeLlama(writes=["x"]), COMPLETIONS, prompt="a", **{name: None})
+    answer = await whole(FakeLlama(writes=["x"]), COMPLETIONS, prompt="a", **{name: None})
+    assert answer["choices"][0]["text"] == "x"
 
 
 async def test_the_best_of_one_is_that_one() -> None:
-    await whole(FakeLlama(writes=["x"]), COMPLETIONS, prompt="a", best_of=1)
+    answer = await whole(FakeLlama(writes=["x"]), COMPLETIONS, prompt="a", best_of=1)
+    assert answer["choices"][0]["text"] == "x"
 
 
 # Embeddings

@@ -16,9 +16,9 @@ from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from privity.catalogue.model import TASKS, in_order
 from privity.errors import StartError
 
-TASKS: Final = ("generate", "tool_calling", "vision", "embed", "transcribe")
 MIN_CONTEXT: Final = 128
 """Tokens. A chat template and one sentence hardly fit into less."""
 MAX_CONTEXT: Final = 1 << 20
@@ -174,7 +174,7 @@ def _openai(text: str, rest: str) -> OpenAISource:
     named = options["tasks"].split(",")
     if not set(named) <= set(TASKS):
         raise _bad(text, f"tasks are {', '.join(TASKS)}")
-    return OpenAISource(url.rstrip("/"), tuple(task for task in TASKS if task in named))
+    return OpenAISource(url.rstrip("/"), in_order(named))
 
 
 def _is_inner_path(path: str, suffixes: tuple[str, ...]) -> bool:

@@ -3,13 +3,11 @@
 import base64
 import math
 import struct
-from typing import Any
 
 import msgspec
 
+from privity.engines.engine import Json
 from privity.errors import EngineFailedError, InvalidRequestError
-
-Json = dict[str, Any]
 
 
 class _Row(msgspec.Struct):
