@@ -16,6 +16,7 @@ from privity.errors import (
     ClientGoneError,
     MethodNotAllowedError,
     PrivityError,
+    ProtocolError,
     StartError,
     UnavailableError,
     UpstreamError,
@@ -57,7 +58,7 @@ def test_every_error_is_one_of_ours() -> None:
 
 
 def test_the_families_are_apart() -> None:
-    families = (ApiError, UpstreamError, ClientGoneError, StartError)
+    families = (ApiError, ProtocolError, UpstreamError, ClientGoneError, StartError)
     for each in CLASSES:
         assert each is PrivityError or sum(issubclass(each, family) for family in families) == 1
 
@@ -73,7 +74,10 @@ def test_an_api_error_is_complete(kind: type[ApiError]) -> None:
     assert error.type in ("invalid_request_error", "permission_error", "server_error")
     assert (error.type == "server_error") == (error.status >= 500)
     assert re.fullmatch(r"[a-z]+(_[a-z]+)+", error.code or "")
-    assert error.body() == {"error": {"message": "text", "type": error.type, "param": error.param, "code": error.code}}
+    assert "text" in error.message
+    assert error.body() == {
+        "error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
+    }
     assert str(error) == "text"
 
 

@@ -4,7 +4,9 @@ PrivityError
 ├── ApiError                      what an app is told, in OpenAI's form
 │   ├── InvalidRequestError       400
 │   │   ├── ContextLengthError    400
+│   │   ├── NotEncryptedError     400
 │   │   └── WrongTaskError        400
+│   ├── UnauthorizedError         401
 │   ├── ForbiddenOriginError      403
 │   ├── RouteNotFoundError        404
 │   ├── ModelNotFoundError        404
@@ -12,9 +14,16 @@ PrivityError
 │   ├── PayloadTooLargeError      413
 │   ├── UnsupportedMediaError     415
 │   ├── MisdirectedError          421
+│   ├── UnknownSecretError        500
+│   ├── NotSupportedError         501
 │   ├── EngineFailedError         502
+│   ├── TamperedAnswerError       502
 │   ├── UnavailableError          503
 │   └── EngineTimeoutError        504
+├── ProtocolError                 what came over the wire is not what the protocol says
+│   ├── AgreementError
+│   ├── CertificateError
+│   └── DecryptionError
 ├── UpstreamError                 what the HTTP client raises, and nothing else
 │   ├── UpstreamUnreachableError
 │   ├── UpstreamTimeoutError
@@ -70,11 +79,25 @@ class ContextLengthError(InvalidRequestError):
     code = "context_length_exceeded"
 
 
+class NotEncryptedError(InvalidRequestError):
+    """A request for an encrypted endpoint holds no encrypted value, or one that can't be decrypted."""
+
+    code = "not_encrypted"
+
+
 class WrongTaskError(InvalidRequestError):
     """The model is there, but cannot do this."""
 
     code = "task_not_supported"
     param = "model"
+
+
+class UnauthorizedError(ApiError):
+    """The API key is missing, or not one that the gateway knows."""
+
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
 
 
 class ForbiddenOriginError(ApiError):
@@ -143,11 +166,35 @@ class MisdirectedError(ApiError):
     code = "host_not_allowed"
 
 
+class UnknownSecretError(ApiError):
+    """The request is encrypted with a secret that the deployment doesn't have, or no longer."""
+
+    status = 500
+    code = "unknown_secret"
+
+    def __init__(self, secret_id: str) -> None:
+        super().__init__(f'no secret for ID "{secret_id}"')  # deployed clients match this text (wire-protocol.md 4)
+
+
+class NotSupportedError(ApiError):
+    """The path is known, but there is nothing behind it."""
+
+    status = 501
+    code = "not_supported"
+
+
 class EngineFailedError(ApiError):
     """The engine, or a role on the way to it, answered with something that is of no use."""
 
     status = 502
     code = "engine_error"
+
+
+class TamperedAnswerError(ApiError):
+    """The answer is not what the deployment sent for this request: it was altered, cut, or made up on its way."""
+
+    status = 502
+    code = "answer_not_authentic"
 
 
 class UnavailableError(ApiError):
@@ -171,6 +218,22 @@ class EngineTimeoutError(ApiError):
 
     status = 504
     code = "engine_timeout"
+
+
+class ProtocolError(PrivityError):
+    """The one family that `privity.protocol` lets out about what came from outside. Its text never holds content."""
+
+
+class AgreementError(ProtocolError):
+    """The other side's part of a key agreement is not valid."""
+
+
+class CertificateError(ProtocolError):
+    """A certificate is not one of the deployment's, or not the one that is wanted."""
+
+
+class DecryptionError(ProtocolError):
+    """A value is not authentic at its place: altered, moved, dropped, repeated, cut, or from another exchange."""
 
 
 class UpstreamError(PrivityError):

@@ -1,0 +1,23 @@
+"""The secret that a proxy and a deployment share (wire-protocol.md section 3)."""
+
+from dataclasses import dataclass, field
+
+SECRET_BYTES = 32
+"""Bytes of a secret's key: an AES-256 key."""
+
+LIFETIME_SECONDS = 3600
+"""Seconds for which a deployment keeps a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A key with its ID, which is public."""
+
+    id: str
+    """Standard base64 of the SHA-256 of the public key that it was agreed with, 44 characters."""
+    key: bytes = field(repr=False)
+    """32 bytes."""
+
+    def __post_init__(self) -> None:
+        if len(self.key) != SECRET_BYTES:
+            raise ValueError(f"a secret's key has {SECRET_BYTES} bytes")
