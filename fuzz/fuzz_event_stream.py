@@ -1,4 +1,7 @@
-"""Invariant: however a stream is cut into pieces, the parser gives the same events, or refuses an over-long one."""
+"""Invariant: however a stream is cut into pieces, the parser gives the same events, or refuses an over-long one.
+
+And events that are encoded again are the same events.
+"""
 
 import atheris
 
@@ -18,9 +21,11 @@ def parse(pieces: list[bytes]) -> list[Event] | None:
     """Return the events, None where the stream is refused."""
     parser = EventStreamParser(LIMIT)
     try:
-        return [event for piece in pieces for event in parser.feed(piece)]
+        events = [event for piece in pieces for event in parser.feed(piece)]
     except UpstreamProtocolError:
         return None
+    last = parser.finish()
+    return events if last is None else [*events, last]
 
 
 def one_input(data: bytes) -> None:
@@ -36,6 +41,14 @@ def one_input(data: bytes) -> None:
         raise AssertionError("a short stream is refused")
     if len(stream) <= LIMIT and parse([stream]) != single:
         raise AssertionError("pieces change the events")
+    if single is not None:
+        check_encoding(single)
+
+
+def check_encoding(events: list[Event]) -> None:
+    """Check that events that are encoded again are the same."""
+    if EventStreamParser().feed(b"".join(event.encode(event.data) for event in events)) != events:
+        raise AssertionError("encoded events are others")
 
 
 if __name__ == "__main__":

@@ -78,7 +78,34 @@ def test_an_api_error_is_complete(kind: type[ApiError]) -> None:
     assert error.body() == {
         "error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
     }
-    assert str(error) == "text"
+    assert str(error) == error.message
+
+
+ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    413: "request_too_large",
+    415: "invalid_request_error",
+    421: "invalid_request_error",
+    500: "api_error",
+    501: "api_error",
+    502: "api_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+"""Those of https://docs.anthropic.com/en/api/errors, and the general ones for statuses that it doesn't name."""
+
+
+@pytest.mark.parametrize("kind", [*API_ERRORS, ApiError])
+def test_an_api_error_has_anthropics_form_too(kind: type[ApiError]) -> None:
+    error = make(kind)
+    assert error.anthropic_body() == {
+        "type": "error",
+        "error": {"type": ANTHROPIC_TYPES[error.status], "message": error.message},
+    }
 
 
 def test_every_kind_has_a_code_of_its_own() -> None:
@@ -120,24 +147,39 @@ def test_a_start_error_reads_as_problem_and_way_out() -> None:
     )
 
 
-def raised() -> Iterator[tuple[str, ModuleType, list[ast.expr]]]:
-    """Yield each place in the source that makes a StartError, with its module and its arguments."""
+Locals = dict[str, ast.expr]
+
+
+def raised() -> Iterator[tuple[str, ModuleType, Locals, list[ast.expr]]]:
+    """Yield each place in the source that makes a StartError, with its module, local variables and arguments."""
     for path in SOURCES:
         name = ".".join(path.relative_to(SOURCES[0].parent.parent).with_suffix("").parts).removesuffix(".__init__")
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "StartError":
-                yield f"{path.name}:{node.lineno}", importlib.import_module(name), node.args
+        for function in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            nodes = list(ast.walk(function))
+            assigned = {
+                target.id: node.value
+                for node in nodes
+                if isinstance(node, ast.Assign)
+                for target in node.targets
+                if isinstance(target, ast.Name)
+            }
+            for node in nodes:
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "StartError":
+                    yield f"{path.name}:{node.lineno}", importlib.import_module(name), assigned, node.args
 
 
-def end_of(text: ast.expr, module: ModuleType) -> str | None:
-    """Return the end of a text, as far as it stands in the source; None where it does not."""
+def text_of(text: ast.expr, module: ModuleType, assigned: Locals) -> str | None:
+    """Return a text as far as it stands in the source, with `{}` for what does not; None where nothing does."""
     match text:
         case ast.Constant(str(value)):
             return value
         case ast.JoinedStr(values):
-            return end_of(values[-1], module)
-        case ast.FormattedValue(value):
-            return end_of(value, module)
+            parts = [each.value if isinstance(each, ast.FormattedValue) else each for each in values]
+            return "".join(text_of(each, module, assigned) or "{}" for each in parts)
+        case ast.Name(name) if name in assigned:
+            return text_of(assigned[name], module, assigned)
         case ast.Name(name) if isinstance(getattr(module, name, None), str):
             return str(getattr(module, name))
         case ast.Attribute(ast.Name(owner), name) if isinstance(getattr(module, owner, None), ModuleType):
@@ -146,14 +188,13 @@ def end_of(text: ast.expr, module: ModuleType) -> str | None:
             return None
 
 
-RAISED = {place: (module, arguments) for place, module, arguments in raised()}
+RAISED = {place: (module, assigned, arguments) for place, module, assigned, arguments in raised()}
 
 
 def is_a_way_out(text: str) -> bool:
     """Tell whether it ends in a full sentence, or in a command to type."""
-    return (
-        text.endswith(".") or re.search(r"(: |^)(--model |privity )\S+(#\S+)?$", text) is not None or "#tasks=" in text
-    )
+    command = r"(: |^)(--model|chmod|openssl|pip|privity|\(umask) ?\S[^.]*$"
+    return text.endswith(".") or re.search(command, text) is not None or "#tasks=" in text
 
 
 def test_the_source_was_searched() -> None:
@@ -162,9 +203,9 @@ def test_the_source_was_searched() -> None:
 
 @pytest.mark.parametrize("place", RAISED)
 def test_every_problem_comes_with_a_way_out(place: str) -> None:
-    module, arguments = RAISED[place]
+    module, assigned, arguments = RAISED[place]
     assert len(arguments) == 2
-    problem, way_out = (end_of(each, module) for each in arguments)
+    problem, way_out = (text_of(each, module, assigned) for each in arguments)
     assert problem is None or problem.endswith((".", "}"))
     assert way_out is None or is_a_way_out(way_out), way_out
     if way_out is None:

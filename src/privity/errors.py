@@ -34,6 +34,15 @@ PrivityError
 
 from typing import ClassVar
 
+_ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
 
 class PrivityError(Exception):
     """The root. Its text is for people; programs decide by class and attributes."""
@@ -63,6 +72,11 @@ class ApiError(PrivityError):
     def body(self) -> dict[str, object]:
         """Return the answer's JSON object."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+    def anthropic_body(self) -> dict[str, object]:
+        """Return the answer's JSON object in Anthropic's form."""
+        kind = _ANTHROPIC_TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "api_error")
+        return {"type": "error", "error": {"type": kind, "message": self.message}}
 
 
 class InvalidRequestError(ApiError):

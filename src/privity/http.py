@@ -46,6 +46,7 @@ class HttpClient(Protocol):
         headers: Headers = (),
         body: bytes | AsyncIterator[bytes] = b"",
         head_timeout: float | None = None,
+        repeat: bool = True,
     ) -> Response:
         """Send one request and return its answer as soon as its head has arrived.
 
@@ -55,6 +56,7 @@ class HttpClient(Protocol):
             headers: without `host`, `content-length`, `transfer-encoding` and `connection`, which belong to the client.
             body: bytes, or pieces of a body whose length nobody knows yet.
             head_timeout: seconds until the head of the answer must be there; None waits as long as it takes.
+            repeat: whether the same bytes may be sent once more where a kept connection turns out to be closed.
 
         Raises:
             UpstreamUnreachableError: no connection could be had, or it was closed before an answer began.

@@ -9,8 +9,11 @@ MAX_EVENT_BYTES = 16 * 1024 * 1024
 """Bytes of one unfinished event. A long answer with log probabilities stays far below; an endless line does not."""
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_KEPT = re.compile(rb"(?:(?:event|id|retry)?:|(?:event|id|retry)\Z)[\t -~]*")
+"""Lines without data that count and are passed on. The standard ignores most others, but who reads less strictly, or
+from another start, could take them for data that nobody sealed: `Data:`, ` data:`, `data:` after a byte order mark or
+after U+2028."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +22,25 @@ class Event:
 
     type: bytes
     """The `event:` field, `message` where there was none."""
-    data: bytes
-    """The `data:` lines, joined by a line feed."""
+    data: bytes | None
+    """The `data:` lines, joined by a line feed; None where there was none, so that it is no event but comments."""
+    others: bytes = b""
+    """The other lines that mean something, each with a line feed: `event:`, `id:`, `retry:`, comments; all in ASCII."""
+
+    def encode(self, data: bytes | None) -> bytes:
+        """Return the bytes of this event with other data; a line break in it, of any kind, becomes a line feed."""
+        return self.others + (b"\n" if data is None else _data_lines(data))
+
+    @property
+    def comments(self) -> list[bytes]:
+        """The lines that are comments, each with its colon."""
+        return [line for line in self.others.split(b"\n") if line.startswith(b":")] if b":" in self.others else []
 
 
 class EventStreamParser:
     """Cuts a stream that arrives in arbitrary pieces into events.
 
-    Not checked: that data is UTF-8. `id:` and `retry:` fields and comments are dropped.
+    Not checked: that data is UTF-8.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -34,12 +48,13 @@ class EventStreamParser:
         self._unread = bytearray()
         self._type = b""
         self._data: list[bytes] = []
+        self._others = bytearray()  # no list: lines of one byte would take fifty times their size
         self._size = 0
         self._at_start = True
         self._after_cr = False
 
     def feed(self, piece: bytes) -> list[Event]:
-        """Return the events that `piece` completes.
+        """Return the events, and the comments between them, that `piece` completes.
 
         Raises:
             UpstreamProtocolError: an event is longer than the limit.
@@ -78,26 +93,44 @@ class EventStreamParser:
         self._check_room(len(line))
         if not line:
             return self._dispatch()
+        self._size += len(line)
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
-            self._size += len(line)
-        elif name == b"event":
-            self._type = value
+            return None
+        if _KEPT.fullmatch(line):
+            self._others += line + b"\n"
+            if name == b"event":
+                self._type = value
         return None
 
     def _dispatch(self) -> Event | None:
-        event = Event(self._type or b"message", b"\n".join(self._data)) if self._data else None
-        self._type, self._data, self._size = b"", [], 0
+        event = None
+        if self._data or self._others:
+            data = b"\n".join(self._data) if self._data else None
+            event = Event(self._type or b"message", data, bytes(self._others))
+        self._type, self._data, self._others, self._size = b"", [], bytearray(), 0
         return event
 
+    def finish(self) -> Event | None:
+        """Return what the stream's end cut off: the last event, where its blank line is missing.
 
-def end_of_whole_events(stream: bytes) -> int:
-    """Return how many bytes of a stream belong to events that are complete: all up to the last blank line."""
-    return max(stream.rfind(blank) + len(blank) if blank in stream else 0 for blank in _BLANK_LINES)
+        The standard drops it; whoever must tell a whole stream from a cut one judges it by what it holds.
+        """
+        rest = bytes(self._unread)
+        self._unread.clear()
+        if rest:
+            self._line(rest)
+        return self._dispatch()
 
 
 def encode_event(data: bytes, event_type: bytes | None = None) -> bytes:
-    """Return the bytes of one event; `data` must hold no line break, as JSON never does."""
-    return (b"event: " + event_type + b"\n" if event_type else b"") + b"data: " + data + b"\n\n"
+    """Return the bytes of one event; a line break in `data`, of any kind, becomes a line feed."""
+    return (b"event: " + event_type + b"\n" if event_type else b"") + _data_lines(data)
+
+
+def _data_lines(data: bytes) -> bytes:
+    if b"\n" in data or b"\r" in data:  # JSON may have them between its tokens
+        data = b"\ndata: ".join(_LINE_END.split(data))
+    return b"data: " + data + b"\n\n"

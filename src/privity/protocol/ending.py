@@ -1,0 +1,85 @@
+"""The authenticated end of a request and of its answer: an extension of Privity's (docs/adr/0008-authenticated-end.md).
+
+The protocol authenticates each value at its place, but not that the last one was the last: whoever is on the way could
+drop values from the end of a body, end a stream early with a made-up `[DONE]`, change what stays plain, or send a
+request twice and mix the two answers. So the end is one more value of its direction: it can be opened only where as
+many values were before it, and it holds a digest of their IVs, of their names, and of all that was plain. It travels
+beside the body, where clients and deployments that don't know it find nothing in their way.
+"""
+
+import hashlib
+import hmac
+
+from privity.errors import DecryptionError
+from privity.protocol.exchange import Opener, Sealer
+
+HEADER = b"privity-end"
+"""The header of a request, and of an answer that is not streamed, that holds the end."""
+
+COMMENT = b": " + HEADER + b" "
+"""What the end of a stream stands behind: a comment, just before the last event."""
+
+_MARK = b"privity-end:"
+"""What makes the end's text no JSON, so that no value can pass for it, nor it for a value."""
+
+
+class Ending:
+    """Collects what is plain in one direction, then seals or checks the end.
+
+    Args:
+        context: what is neither plain nor encrypted and belongs to the direction all the same: the path of a request,
+            the status of an answer.
+    """
+
+    def __init__(self, context: str) -> None:
+        self._digest = hashlib.sha256()
+        self._add(b"c", context.encode())
+
+    def plain(self, name: str, value: bytes) -> None:
+        """Take in a plain member with the bytes of its value."""
+        self._add(b"p", name.encode(), value)
+
+    def sealed(self, name: str, *, is_file: bool = False) -> None:
+        """Take in the name of the next encrypted value, which its encryption does not cover."""
+        self._add(b"f" if is_file else b"s", name.encode())
+
+    def event(self, event_type: bytes) -> None:
+        """Take in the type of a stream's next event."""
+        self._add(b"e", event_type)
+
+    def _add(self, kind: bytes, *texts: bytes) -> None:
+        self._digest.update(kind + b"".join([len(text).to_bytes(8, "big") + text for text in texts]))
+
+    def seal(self, sealer: Sealer) -> bytes:
+        """Return the end, after the last value."""
+        return sealer.seal(self._text(sealer))
+
+    def check(self, opener: Opener, message: bytes | None) -> None:
+        """Check the end.
+
+        Raises:
+            DecryptionError: it is missing, values before it are, or something plain was altered.
+        """
+        if message is None:
+            raise DecryptionError("the end is missing")
+        expected = self._text(opener)
+        if not hmac.compare_digest(opener.open(message), expected):
+            raise DecryptionError("what is plain was altered on its way, or two answers were mixed")
+
+    def _text(self, direction: Sealer | Opener) -> bytes:
+        digest = self._digest.copy()
+        digest.update(direction.transcript.digest())
+        return _MARK + digest.hexdigest().encode()
+
+
+def as_comment(end: bytes) -> bytes:
+    """Return the end as it stands in an event stream: a comment."""
+    return COMMENT + end + b"\n\n"
+
+
+def from_comments(comments: list[bytes]) -> bytes | None:
+    """Return the end among the comments of an event stream; None where it is not there."""
+    for comment in comments:
+        if comment.startswith(COMMENT):
+            return comment.removeprefix(COMMENT)
+    return None
