@@ -8,12 +8,25 @@ import pytest
 
 from privity.cli._program import INTERRUPTED_STATUS, base_url, port_number, seconds
 from privity.cli._ui import INTERRUPTED, STOPPING
+from privity.cli.main import main
 from privity.testing.programs import Program, program
 
+NOBODY = "https://127.0.0.1:1"
 COMMANDS = {
-    "proxy": ["proxy", "--port", "0", "--gateway", "http://127.0.0.1:1"],
-    "gateway": ["gateway", "--port", "0", "--inference-proxy", "http://127.0.0.1:1"],
+    "proxy": ["--gateway", NOBODY],
+    "gateway": ["--inference-proxy", NOBODY, "--secret-service", NOBODY],
 }
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("mesh") / "files"
+    assert main(["mesh", str(directory)]) == 0
+    return directory
+
+
+def command_line(command: str, mesh: Path, *options: str) -> list[str]:
+    return [command, "--port", "0", "--mesh-ca", str(mesh / "ca.pem"), *options]
 
 
 @pytest.mark.parametrize(("text", "number"), [("0", 0), ("1", 1), ("8080", 8080), ("65535", 65535)])
@@ -79,19 +92,20 @@ def test_what_is_no_base_url_is_refused_and_not_repeated(text: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_program_says_where_it_serves_and_stops_when_it_is_told_to(
-    command: str, number: signal.Signals, tmp_path: Path
+    command: str, number: signal.Signals, mesh: Path, tmp_path: Path
 ) -> None:
-    with program(tmp_path, *COMMANDS[command]) as started:
+    with program(tmp_path, *command_line(command, mesh, *COMMANDS[command])) as started:
         assert re.fullmatch(rf"privity {command} serves on http://127\.0\.0\.1:\d+\n", started.out.read_text())
         assert started.stop(number) == 0
     assert started.err.read_text() == f"{STOPPING}\n"
 
 
-def test_a_program_that_is_stopped_before_it_serves_says_so(tmp_path: Path) -> None:
+def test_a_program_that_is_stopped_before_it_serves_says_so(mesh: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(30)
         engine = f"openai:http://127.0.0.1:{silent.getsockname()[1]}/v1"
-        started = Program(tmp_path, "inference-proxy", "--port", "0", "--model", engine)
+        options = ["--secret-service", NOBODY, "--identity", str(mesh / "inference-proxy.pem"), "--model", engine]
+        started = Program(tmp_path, *command_line("inference-proxy", mesh, *options))
         try:
             asking, _ = silent.accept()  # now it waits for the engine to say what it can do
         finally:

@@ -1,4 +1,6 @@
 import ast
+import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,8 +41,12 @@ def test_a_row_of_another_server_that_says_little_is_shown() -> None:
     assert _ui.models_table([{"id": "gpt", "object": "model"}]).splitlines()[1].split() == ["gpt", "-", "-", "-", "-"]
 
 
+GATEWAY = "http://127.0.0.1:4567"
+MESH_CA = Path("/var/a run's directory/mesh-ca.pem")
+
+
 def screen(*models: Model, default_models: bool = False) -> str:
-    return _ui.up_screen("http://127.0.0.1:8123", rows(*models), default_models=default_models)
+    return _ui.up_screen("http://127.0.0.1:8123", rows(*models), GATEWAY, MESH_CA, default_models)
 
 
 def snippet(shown: str) -> str:
@@ -55,10 +61,31 @@ def test_the_screen_says_where_it_serves_what_and_how_to_use_and_stop_it() -> No
         "http://localhost:8123",
         _ui.models_table(rows(CHAT, EMBED)),
         "\n  curl localhost:8123/v1/models\n",
-        "plain HTTP",
         "Stop with Ctrl-C.",
     ):
         assert part in shown
+
+
+def test_the_screen_says_what_is_encrypted_for_whom_and_what_that_rests_on() -> None:
+    said = " ".join(screen(CHAT).split())
+    for part in (
+        "Prompts and answers are encrypted from the proxy to the inference proxy beside each engine.",
+        "The gateway between them sees names of models, token counts and sizes.",
+        f"The proxy trusts this run's mesh CA, made for it just now: {MESH_CA}",
+        "No hardware protects any of it and nothing is attested: this is a development platform.",
+    ):
+        assert part in said
+
+
+def test_the_screen_names_the_command_that_runs_another_proxy_and_a_shell_understands_it() -> None:
+    (command,) = [line for line in screen(CHAT).splitlines() if "privity proxy" in line]
+    arguments = ["--gateway", GATEWAY, "--mesh-ca", str(MESH_CA), "--port", "8090"]
+    assert shlex.split(command) == ["privity", "proxy", *arguments]
+
+
+def test_no_line_of_the_screen_but_those_that_hold_a_path_is_wider_than_a_terminal() -> None:
+    wide = [line for line in screen(CHAT, EMBED, default_models=True).splitlines() if len(line) > 120]
+    assert all(str(MESH_CA) in line or "mesh-ca.pem" in line for line in wide)
 
 
 def test_the_demo_size_is_mentioned_with_the_default_models_only() -> None:

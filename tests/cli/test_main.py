@@ -22,7 +22,7 @@ PARSERS = dict(parsers())
 
 
 def test_these_are_the_commands() -> None:
-    assert list(PARSERS) == ["", "up", "models", "proxy", "gateway", "inference-proxy"]
+    assert list(PARSERS) == ["", "up", "models", "proxy", "gateway", "inference-proxy", "secret-service", "mesh"]
 
 
 @pytest.mark.parametrize("command", PARSERS)
@@ -61,7 +61,8 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([], "required: COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
-        (["gateway"], "required: --inference-proxy"),
+        (["gateway"], "required: --inference-proxy, --secret-service, --mesh-ca"),
+        (["proxy"], "required: --mesh-ca"),
         (["inference-proxy"], "required: --model"),
         (["up", "--unknown"], "unrecognized arguments: --unknown"),
         (["up", "--port", "x"], "--port"),
@@ -69,6 +70,7 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
         (["up", "--engine-timeout", "0"], "seconds are a number above 0"),
         (["up", "--log-level", "loud"], "invalid choice: 'loud'"),
         (["gateway", "--inference-proxy", "localhost:8082"], "a URL looks like http://"),
+        (["gateway", "--secret-service", "localhost:8083"], "a URL looks like http://"),
         (["proxy", "--gateway", "localhost"], "a URL looks like http://"),
         (["models", "--base-url", "localhost:8080"], "a URL looks like http://"),
     ],

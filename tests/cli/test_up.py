@@ -1,18 +1,45 @@
+import re
+import shlex
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from privity.cli._mesh import read_ca
 from privity.cli.main import main
 from privity.cli.up import require_distinct
 from privity.engines.embedded.fetch import ModelFiles
 from privity.errors import StartError
 from privity.roles.inference_proxy.config import RemoteEngine
+from privity.testing.fake_engine import MODEL, fake_engine
+from privity.testing.programs import http, program, up
 
 
 def files(path: str, *ids: str) -> ModelFiles:
     return ModelFiles(Path(path), None, ids, 0, "local", None, None, None)
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("mesh") / "files"
+    assert main(["mesh", str(directory)]) == 0
+    return directory
+
+
+def command_line(command: str, mesh: Path) -> list[str]:
+    """Return a command with all that it needs besides `--model`."""
+    ca = ["--mesh-ca", str(mesh / "ca.pem")]
+    nobody = "https://127.0.0.1:1"
+    return {
+        "up": ["up"],
+        "proxy": ["proxy", *ca],
+        "gateway": ["gateway", *ca, "--inference-proxy", nobody, "--secret-service", nobody],
+        "inference-proxy": [
+            *("inference-proxy", *ca, "--secret-service", nobody),
+            *("--identity", str(mesh / "inference-proxy.pem")),
+        ],
+    }[command]
 
 
 @pytest.fixture
@@ -32,18 +59,19 @@ def problem(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("command", "what"),
+    ("command", "model", "what"),
     [
-        (["up"], "proxy"),
-        (["proxy"], "proxy"),
-        (["gateway", "--inference-proxy", "http://127.0.0.1:1"], "gateway"),
-        (["inference-proxy", "--model", "file:missing.gguf"], "inference proxy"),
+        ("up", None, "proxy"),
+        ("proxy", None, "proxy"),
+        ("gateway", None, "gateway"),
+        ("inference-proxy", "file:missing.gguf", "inference proxy"),
     ],
 )
 def test_a_busy_port_is_one_sentence_before_anything_slow_begins(
-    command: list[str], what: str, busy_port: str, capsys: pytest.CaptureFixture[str]
+    command: str, model: str | None, what: str, mesh: Path, busy_port: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert problem([*command, "--port", busy_port], capsys) == (
+    models = [] if model is None else ["--model", model]
+    assert problem([*command_line(command, mesh), *models, "--port", busy_port], capsys) == (
         f"privity: Port {busy_port} on 127.0.0.1 is taken by another program, so the {what} can't listen there. "
         "Stop that program, or choose another port with --port.\n"
     )
@@ -63,12 +91,14 @@ def test_a_source_that_is_not_there_is_one_sentence(
     command: str,
     source: str,
     says: str,
+    mesh: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert says in problem([command, "--port", "0", "--data-dir", str(tmp_path), "--model", source], capsys)
+    options = ["--port", "0", "--data-dir", str(tmp_path), "--model", source]
+    assert says in problem([*command_line(command, mesh), *options], capsys)
 
 
 def test_a_file_that_is_no_model_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,3 +138,20 @@ def test_a_remote_engine_that_is_not_there_is_one_sentence(capsys: pytest.Captur
     said = problem(["up", "--port", "0", "--model", "openai:http://127.0.0.1:1/v1"], capsys)
     assert "No engine at http://127.0.0.1:1" in said
     assert "#tasks=" in said
+
+
+def test_the_screen_names_a_mesh_ca_by_which_another_proxy_reaches_the_models_until_it_stops(tmp_path: Path) -> None:
+    with fake_engine() as engine:
+        with up(tmp_path / "up", "--model", f"openai:{engine.url}") as running:
+            screen = running.program.out.read_text()
+            (command,) = re.findall(r"^ +(privity proxy .*)$", screen, re.MULTILINE)
+            arguments = shlex.split(command)[1:]
+            mesh_ca = Path(arguments[arguments.index("--mesh-ca") + 1])
+            read_ca(mesh_ca)
+            assert b"PRIVATE KEY" not in mesh_ca.read_bytes()
+            assert [each.name for each in mesh_ca.parent.iterdir()] == [mesh_ca.name], "nor is it beside it"
+            arguments[arguments.index("--port") + 1] = "0"
+            with program(tmp_path / "proxy", *arguments) as another:
+                url = another.out.read_text().removeprefix("privity proxy serves on ").strip()
+                assert MODEL in http("GET", f"{url}/v1/models").body.decode()
+        assert not mesh_ca.parent.exists()

@@ -470,6 +470,26 @@ class TestRepetition:
             assert peer.connections == 1
 
     @on_both_loops
+    @pytest.mark.parametrize("end", [b"", RESET])
+    async def test_bytes_whose_sender_forbids_it_are_not_repeated(self, end: bytes) -> None:
+        script = [OK, end] if end else [OK, b"", CLOSE]
+        async with exchange_with(script) as (client, peer):
+            await get(client, peer.url)
+            with pytest.raises(UpstreamUnreachableError):
+                await client.request("POST", peer.url, body=b"once", repeat=False)
+            assert [request[-4:] for _, request in peer.requests[1:]] == [b"once"]
+            assert peer.connections == 1
+
+    @on_both_loops
+    async def test_who_forbids_it_still_uses_kept_connections(self) -> None:
+        async with exchange_with([OK, OK]) as (client, peer):
+            for _ in range(2):
+                response = await client.request("POST", peer.url, body=b"once", repeat=False)
+                async with response:
+                    assert await response.read(100) == b"ok"
+            assert peer.connections == 1
+
+    @on_both_loops
     async def test_it_happens_once(self) -> None:
         async with exchange_with([OK, b"", CLOSE], [b"", CLOSE]) as (client, peer):
             await get(client, peer.url)

@@ -25,6 +25,7 @@ from privity.streams import Stream
 from privity.transport.server import listening
 from privity.transport.tasks import Background
 from privity.transport.web import (
+    PLAIN,
     Check,
     Message,
     Reply,
@@ -32,9 +33,12 @@ from privity.transport.web import (
     Routes,
     StreamReply,
     WebApp,
+    encode_error,
+    error_event,
     error_reply,
     json_reply,
     require_json,
+    wants_events,
 )
 
 CANARY = "canary-2f6d"
@@ -105,9 +109,11 @@ def request(method: str, target: str, body: bytes | None = None, /, **headers: s
 
 
 @asynccontextmanager
-async def serving(routes: Routes, check: Check = lambda _: None) -> AsyncIterator[str]:
-    async with Background() as background, listening(WebApp(routes, background, check), "127.0.0.1", 0, "test") as url:
-        yield url
+async def serving(routes: Routes, check: Check = lambda _: None, error_headers: Headers = ()) -> AsyncIterator[str]:
+    async with Background() as background:
+        app = WebApp(routes, background, check, error_headers)
+        async with listening(app, "127.0.0.1", 0, "test") as url:
+            yield url
 
 
 def privity_logs(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -326,7 +332,9 @@ async def test_an_error_is_complete(url: str, accept: str | None) -> None:
 
 
 @on_one_server
-@pytest.mark.parametrize("accept", ["text/event-stream", " text/event-stream", "text/event-stream, */*;q=0.1"])
+@pytest.mark.parametrize(
+    "accept", ["text/event-stream", " text/event-stream", "text/event-stream, */*;q=0.1", "Text/Event-Stream"]
+)
 async def test_an_error_is_an_event_for_a_client_that_wants_events(url: str, accept: str) -> None:
     (answer,) = await ask(url, request("GET", "/fail?why", accept=accept), "GET")
     assert (answer.status, answer.headers["content-type"]) == (400, "text/event-stream")
@@ -354,7 +362,7 @@ async def test_a_defect_is_a_bare_500_and_its_text_is_told_to_nobody(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    (answer,) = await ask(url, request("GET", f"/defect?{CANARY}", accept=f"text/event-stream, {CANARY}/x"), "GET")
+    (answer,) = await ask(url, request("GET", f"/defect?{CANARY}", accept=f"{CANARY}/x"), "GET")
     assert (answer.status, answer.headers["content-type"]) == (500, "application/json")
     assert answer.error == {
         "message": "Something is wrong inside Privity; its log says where.",
@@ -647,8 +655,62 @@ async def test_a_request_knows_whether_bytes_may_come_that_nobody_reads(
     assert asked.has_unread_body is unread
 
 
-@pytest.mark.parametrize("error", [ApiError("text"), InvalidRequestError('quotes " and \n', param="p")])
-def test_an_error_event_is_one_event(error: ApiError) -> None:
-    reply = error_reply(error, b"text/event-stream")
-    assert reply.body.count(b"\n") == 3
-    assert json.loads(reply.body.split(b"data: ")[1]) == error.body()
+ERRORS = [ApiError("text"), InvalidRequestError('quotes " and \n', param="p"), UnavailableError("later")]
+WANTS_EVENTS: Headers = [(b"accept", b"text/event-stream")]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/elsewhere"])
+def test_an_error_event_is_one_event(error: ApiError, path: str) -> None:
+    event = error_event(error, path)
+    assert event.startswith(b"event: error\ndata: ")
+    assert event.count(b"\n") == 3
+    assert event.split(b"data: ")[1].rstrip(b"\n") == encode_error(error, path)
+    reply = error_reply(error, Request("POST", path, b"", WANTS_EVENTS, scripted()))
+    assert (reply.status, reply.body) == (error.status, event)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize(
+    ("path", "is_anthropics"),
+    [
+        ("/v1/messages", True),
+        ("/v1/messages/count_tokens", False),
+        ("/v1/chat/completions", False),
+        ("/v1/models", False),
+        ("/unstructured/x", False),
+        ("/", False),
+    ],
+)
+def test_an_error_has_the_form_of_the_api_that_was_asked(error: ApiError, path: str, *, is_anthropics: bool) -> None:
+    expected = error.anthropic_body() if is_anthropics else error.body()
+    assert json.loads(encode_error(error, path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([], False),
+        ([(b"accept", b"")], False),
+        ([(b"accept", b"*/*")], False),
+        ([(b"content-type", b"text/event-stream")], False),
+        ([(b"accept", b"application/json, text/event-stream")], False),
+        (WANTS_EVENTS, True),
+    ],
+)
+def test_a_client_wants_events_that_names_them_first(headers: Headers, *, expected: bool) -> None:
+    assert wants_events(headers) is expected
+
+
+async def test_each_error_bears_the_headers_that_errors_bear_here_and_other_answers_do_not() -> None:
+    async with serving(ROUTES, check, error_headers=[PLAIN]) as url:
+        for target in ("/nowhere", "/fail", "/refuse", "/defect"):
+            for accept in ("*/*", "text/event-stream"):
+                (answer,) = await ask(url, request("GET", target, accept=accept), "GET")
+                assert answer.headers["privatemode-encrypted"] == "false"
+        for target, fields in (("/show", {"x_forbidden": "1"}), ("/take", {})):
+            (answer,) = await ask(url, request("GET", target, **fields), "GET")
+            assert answer.headers["privatemode-encrypted"] == "false"
+        for target in ("/show", "/count"):
+            (answer,) = await ask(url, request("GET", target), "GET")
+            assert "privatemode-encrypted" not in answer.headers

@@ -2,27 +2,34 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 
-import msgspec
-
 from privity.errors import (
     ApiError,
     EngineFailedError,
     EngineTimeoutError,
     UnavailableError,
     UpstreamError,
-    UpstreamProtocolError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
 from privity.http import Headers, HttpClient, Response, header
-from privity.protocol.event_stream import MAX_EVENT_BYTES, encode_event, end_of_whole_events
 from privity.streams import owning
 from privity.transport.web import Reply, StreamReply
 
 MAX_WHOLE_ANSWER = 256 * 1024
 """Bytes up to which an answer of known length is passed on in one piece; a longer one goes as it comes."""
 
-_PASSED_ON = frozenset({b"allow", b"cache-control", b"content-type", b"retry-after", b"x-content-type-options"})
+PASSED_ON = frozenset(
+    {
+        b"allow",
+        b"cache-control",
+        b"content-type",
+        b"privatemode-encrypted",
+        b"privity-end",
+        b"retry-after",
+        b"x-content-type-options",
+        b"x-request-id",
+    }
+)
 """The headers of an answer that the next role up may see."""
 
 
@@ -34,6 +41,7 @@ async def forward(
     headers: Headers,
     body: bytes | AsyncIterator[bytes],
     peer: str,
+    head_timeout: float | None = None,
 ) -> Reply | StreamReply:
     """Send a request on and return the answer as it comes.
 
@@ -44,18 +52,19 @@ async def forward(
         headers: all that the next role may see.
         body: opaque.
         peer: what the next role is called in an error message.
+        head_timeout: seconds until the head of the answer must be there; None waits as long as it takes.
 
     Raises:
         ApiError: the next role gave no answer; `UnavailableError` where no connection could be had.
     """
     try:
-        response = await client.request(method, url, headers=headers, body=body)
+        response = await client.request(method, url, headers=headers, body=body, head_timeout=head_timeout)
     except UpstreamError as error:
         raise api_error(error, peer) from error
-    kept = [(name, value) for name, value in response.headers if name in _PASSED_ON]
+    kept = [(name, value) for name, value in response.headers if name in PASSED_ON]
     length = header(response.headers, b"content-length")
     if length is None or int(length) > MAX_WHOLE_ANSWER:
-        return StreamReply(response.status, kept, _relay(response, peer))
+        return StreamReply(response.status, kept, _relay(response))
     try:
         async with response:
             return Reply(response.status, kept, await response.read(MAX_WHOLE_ANSWER))
@@ -64,37 +73,9 @@ async def forward(
 
 
 @owning
-async def _relay(response: Response, peer: str) -> AsyncGenerator[bytes]:
-    if (header(response.headers, b"content-type") or b"").startswith(b"text/event-stream"):
-        async for piece in _whole_events(response, peer):
-            yield piece
-    else:
-        async for chunk in response.chunks():
-            yield chunk
-
-
-async def _whole_events(response: Response, peer: str) -> AsyncGenerator[bytes]:
-    """Yield an event stream up to its last whole event; where it breaks off, an error takes the place of the rest."""
-    held = b""
-    try:
-        async for chunk in response.chunks():
-            unsent = held + chunk
-            end = end_of_whole_events(unsent)
-            if end:
-                yield unsent[:end]
-            held = unsent[end:]
-            if len(held) > MAX_EVENT_BYTES:
-                raise UpstreamProtocolError("an endless event")
-    except UpstreamError as error:
-        yield error_event(api_error(error, peer))
-    else:
-        if held:
-            yield held
-
-
-def error_event(error: ApiError) -> bytes:
-    """Return an error as the last event of a stream."""
-    return encode_event(msgspec.json.encode(error.body()), b"error")
+async def _relay(response: Response) -> AsyncGenerator[bytes]:
+    async for chunk in response.chunks():
+        yield chunk
 
 
 def api_error(error: UpstreamError, peer: str) -> ApiError:

@@ -6,6 +6,7 @@ import errno
 import logging
 import re
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from privity.errors import InvalidRequestError, StartError
 from privity.transport.tasks import Background
+from privity.transport.tls import is_from
 from privity.transport.web import WebApp
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -122,6 +124,22 @@ class _BoundedProtocol(HttpToolsProtocol):
         return cycle is not None and cycle.response_started and not cycle.response_complete
 
 
+def _only_for(client_name: str) -> type[_BoundedProtocol]:
+    """Return a protocol that reads nothing from clients of another name."""
+
+    class NamedClientProtocol(_BoundedProtocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own type
+            super().connection_made(transport)
+            if not is_from(transport, client_name):
+                self.transport.abort()
+
+        def data_received(self, data: bytes) -> None:
+            if not self.transport.is_closing():  # TLS may hold what came together with the handshake
+                super().data_received(data)
+
+    return NamedClientProtocol
+
+
 def _without_upgrade(data: bytes) -> bytes:
     """Return a request without the offer to change protocols, which a server may ignore (RFC 9110 section 7.8).
 
@@ -148,22 +166,36 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def listening(app: WebApp, host: str, port: int, what: str) -> AsyncIterator[str]:
+async def listening(
+    app: WebApp,
+    host: str,
+    port: int,
+    what: str,
+    tls: ssl.SSLContext | None = None,
+    client_name: str | None = None,
+    options: str = "--",
+) -> AsyncIterator[str]:
     """Serve `app` and yield its URL; stop when the context is left.
+
+    A client whose TLS handshake fails, or that speaks plain HTTP to TLS, is cut off without a word.
 
     Args:
         app: what answers.
         host: an address of this machine.
         port: 0 takes a free one.
         what: the listener's name in error messages.
+        tls: encrypts; None serves plain HTTP.
+        client_name: the one DNS name in the certificate of each client (`tls` requires one); others are cut off
+            before anything is read from them.
+        options: how the names of its options begin, in error messages.
 
     Raises:
         StartError: the address can't be had.
     """
-    listener = _bind(host, port, what)
+    listener = _bind(host, port, what, options)
     config = uvicorn.Config(
         app,
-        http=_BoundedProtocol,
+        http=_BoundedProtocol if client_name is None else _only_for(client_name),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -172,6 +204,7 @@ async def listening(app: WebApp, host: str, port: int, what: str) -> AsyncIterat
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=STOP_GRACE,
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls,
     )
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # it would log tracebacks, and repeat what WebApp logs
     server = _Server(config)
@@ -179,7 +212,7 @@ async def listening(app: WebApp, host: str, port: int, what: str) -> AsyncIterat
         running = background.start(server.serve(sockets=[listener]), f"{what} listener")
         await server.serving.wait()
         try:
-            yield _url(listener)
+            yield _url(listener, "http" if tls is None else "https")
         finally:
             server.should_exit = True
             await running
@@ -190,7 +223,7 @@ def require_free(host: str, port: int, what: str) -> None:
     _bind(host, port, what).close()
 
 
-def _bind(host: str, port: int, what: str) -> socket.socket:
+def _bind(host: str, port: int, what: str, options: str = "--") -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # so named, asyncio sets TCP_NODELAY
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -199,23 +232,24 @@ def _bind(host: str, port: int, what: str) -> socket.socket:
         listener.listen(BACKLOG)
     except (OSError, OverflowError, TypeError) as error:  # no such port; no such host; a name that has no encoding
         listener.close()
-        raise _bind_error(error, host, port, what) from error
+        raise _bind_error(error, host, port, what, options) from error
     listener.setblocking(False)  # noqa: FBT003  # the standard library's signature
     return listener
 
 
-def _bind_error(error: Exception, host: str, port: int, what: str) -> StartError:
+def _bind_error(error: Exception, host: str, port: int, what: str, options: str) -> StartError:
     number: Any = getattr(error, "errno", None)
     if number == errno.EADDRINUSE:
         return StartError(
             f"Port {port} on {host} is taken by another program, so the {what} can't listen there.",
-            "Stop that program, or choose another port with --port.",
+            f"Stop that program, or choose another port with {options}port.",
         )
     if number == errno.EACCES:
-        return StartError(f"The {what} may not listen on port {port}.", "Choose a port above 1023 with --port.")
-    return StartError(f"The {what} can't listen on {host} port {port}.", "Check --host and --port.")
+        way_out = f"Choose a port above 1023 with {options}port."
+        return StartError(f"The {what} may not listen on port {port}.", way_out)
+    return StartError(f"The {what} can't listen on {host} port {port}.", f"Check {options}host and {options}port.")
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, scheme: str) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -21,6 +21,7 @@ from privity.errors import (
     UnsupportedMediaError,
 )
 from privity.http import Headers, header
+from privity.protocol.endpoints import endpoint_of
 from privity.protocol.event_stream import encode_event
 from privity.streams import Stream
 from privity.transport.tasks import Background
@@ -39,7 +40,11 @@ CLIENT_GONE = 499
 """The status that is logged for a client that left; nothing is sent."""
 
 JSON = (b"content-type", b"application/json")
-_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+EVENTS = (b"content-type", b"text/event-stream")
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+PLAIN = (b"privatemode-encrypted", b"false")
+"""What an answer bears that is plain where an encrypted one could be expected (wire-protocol.md section 2)."""
+
 _LOG = logging.getLogger(__name__)
 
 Message = MutableMapping[str, Any]
@@ -150,27 +155,50 @@ def json_reply(value: object, status: int = 200, headers: Headers = ()) -> Reply
     return Reply(status, [JSON, *headers], msgspec.json.encode(value))
 
 
-def error_reply(error: ApiError, accept: bytes | None) -> Reply:
-    """Return an error in OpenAI's form, as an event where the client wants events (wire-protocol.md section 9)."""
-    body = msgspec.json.encode(error.body())
-    if accept is not None and accept.strip().startswith(b"text/event-stream"):
-        kind, body = b"text/event-stream", encode_event(body, b"error")
-    else:
-        kind = b"application/json"
-    return Reply(error.status, [(b"content-type", kind), _NO_SNIFFING, *error.headers], body)
+def encode_error(error: ApiError, path: str) -> bytes:
+    """Return an error's JSON in the form of the API that a path belongs to."""
+    endpoint = endpoint_of(path)
+    return msgspec.json.encode(error.anthropic_body() if endpoint is not None and endpoint.anthropic else error.body())
+
+
+def error_event(error: ApiError, path: str) -> bytes:
+    """Return an error as the last event of a stream."""
+    return encode_event(encode_error(error, path), b"error")
+
+
+def error_reply(error: ApiError, request: "Request") -> Reply:
+    """Return an error in the API's own form, as an event where the client wants events (wire-protocol.md section 9)."""
+    body = encode_error(error, request.path)
+    kind = JSON
+    if wants_events(request.headers):
+        kind, body = EVENTS, encode_event(body, b"error")
+    return Reply(error.status, [kind, NO_SNIFFING, *error.headers], body)
+
+
+def wants_events(headers: Headers) -> bool:
+    """Return whether a client asks for an event stream."""
+    return (header(headers, b"accept") or b"").strip().lower().startswith(b"text/event-stream")
 
 
 class WebApp:
-    """An ASGI application out of routes. Its errors are always in OpenAI's form; a defect of ours is a bare 500.
+    """An ASGI application out of routes. Its errors are always in the API's own form; a defect of ours is a bare 500.
 
     Args:
         routes: what answers where.
         background: holds the tasks that look after clients.
         check: sees each request's headers first, and raises an `ApiError` where it must not be answered.
+        error_headers: what each error's answer bears besides.
     """
 
-    def __init__(self, routes: Routes, background: Background, check: Check = lambda _headers: None) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        background: Background,
+        check: Check = lambda _headers: None,
+        error_headers: Headers = (),
+    ) -> None:
         self._check = check
+        self._error_headers = error_headers
         self._exact = {path: methods for path, methods in routes.items() if not path.endswith("/")}
         self._prefixes = [(path, methods) for path, methods in routes.items() if path.endswith("/")]
         self._background = background
@@ -200,14 +228,18 @@ class WebApp:
             self._check(request.headers)
             reply = await exchange.guarded(self._handler(request)(request))
         except ApiError as error:
-            reply = error_reply(error, header(request.headers, b"accept"))
+            reply = self._refusal(error, request)
         except ClientGoneError:
             raise
         except Exception as error:  # noqa: BLE001  # the same, where there is still time for an answer
             self._log_defect(request, error)
-            reply = error_reply(ApiError("Something is wrong inside Privity; its log says where."), None)
+            reply = self._refusal(ApiError("Something is wrong inside Privity; its log says where."), request)
         await exchange.send(reply)
         return reply.status
+
+    def _refusal(self, error: ApiError, request: Request) -> Reply:
+        reply = error_reply(error, request)
+        return Reply(reply.status, [*reply.headers, *self._error_headers], reply.body)
 
     def _log_defect(self, request: Request, error: Exception) -> None:
         """Log where it happened and nothing of what: a traceback or an error's text may show content."""

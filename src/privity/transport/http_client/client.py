@@ -30,7 +30,7 @@ class PooledHttpClient:
     It keeps connections and uses the one that was used last. A connection is kept only after an answer that is
     complete, without surplus bytes, and does not ask for closing, to a request that was sent to its end. The peer may
     have closed it meanwhile: a request that finds it so before any byte of an answer is repeated once, on a new
-    connection, if its body is `bytes`. Nothing else is repeated.
+    connection, if its body is `bytes` and its sender allows it. Nothing else is repeated.
 
     Does not do: redirects, cookies, compression, proxies, HTTP/2, Happy Eyeballs, a limit on active connections.
     """
@@ -39,6 +39,7 @@ class PooledHttpClient:
         self,
         *,
         tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
         connect_timeout: float = CONNECT_TIMEOUT_SECONDS,
         max_idle: int = MAX_IDLE,
         idle_timeout: float = IDLE_TIMEOUT_SECONDS,
@@ -48,12 +49,14 @@ class PooledHttpClient:
 
         Args:
             tls: for `https` URLs; None trusts what the system trusts.
+            server_name: the name that certificates must hold, whatever the host of an `https` URL; None is that host.
             connect_timeout: seconds until a connection must be there.
             max_idle: connections kept for one origin.
             idle_timeout: seconds for which a connection is kept.
             clock: seconds, for the age of kept connections.
         """
         self._tls = tls
+        self._server_name = server_name
         self._connect_timeout = connect_timeout
         self._pool = _Pool(max_idle, idle_timeout, clock)
 
@@ -65,6 +68,7 @@ class PooledHttpClient:
         headers: Headers = (),
         body: bytes | AsyncIterator[bytes] = b"",
         head_timeout: float | None = None,
+        repeat: bool = True,
     ) -> Exchange:
         """Send one request and return its answer as soon as its head has arrived: see `privity.http.HttpClient`.
 
@@ -87,7 +91,7 @@ class PooledHttpClient:
             try:
                 await exchange.start(head, body, deadline)
             except UpstreamUnreachableError:
-                if not (exchange.stale and isinstance(body, bytes)):
+                if not (repeat and exchange.stale and isinstance(body, bytes)):
                     raise
             else:
                 return exchange
@@ -133,8 +137,8 @@ class PooledHttpClient:
             return (await loop.create_unix_connection(protocol, origin.path))[1]
         if origin.tls and self._tls is None:
             self._tls = ssl.create_default_context()
-        tls = self._tls if origin.tls else None
-        return (await loop.create_connection(protocol, origin.host, origin.port, ssl=tls))[1]
+        tls, name = (self._tls, self._server_name) if origin.tls else (None, None)
+        return (await loop.create_connection(protocol, origin.host, origin.port, ssl=tls, server_hostname=name))[1]
 
 
 class _Pool:

@@ -1,0 +1,48 @@
+"""Files of a mesh, as `privity mesh` writes them, read for the subcommands that serve."""
+
+import os
+import stat
+from pathlib import Path
+
+from cryptography import x509
+
+from privity.errors import CertificateError, StartError
+from privity.protocol import mesh
+
+_MAKE = "`privity mesh DIR` makes such files."
+
+
+def read_identity(path: Path) -> mesh.Identity:
+    """Return the certificate and the key in a file. Raises `StartError`."""
+    try:
+        return mesh.Identity.from_pem(read_private(path))
+    except CertificateError as error:
+        problem = f"{path} can't be used as a certificate with its key. {error}"
+        raise StartError(problem, f"Name a PEM file that holds both. {_MAKE}") from error
+
+
+def read_ca(path: Path) -> x509.Certificate:
+    """Return the mesh CA's certificate in a file. Raises `StartError`."""
+    try:
+        return mesh.load_ca(_read(path))
+    except CertificateError as error:
+        problem = f"{path} can't be used as the mesh CA's certificate. {error}"
+        raise StartError(problem, f"Name the PEM file of the mesh CA. {_MAKE}") from error
+
+
+def read_private(path: Path) -> bytes:
+    """Return what is in a file that only its owner may read. Raises `StartError`."""
+    return _read(path, private=True)
+
+
+def _read(path: Path, *, private: bool = False) -> bytes:
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(mesh.MAX_PEM_BYTES + 1)  # one more than mesh takes
+    except OSError as error:
+        raise StartError(f"{path} can't be read ({error.strerror}).", "Check the path and its permissions.") from error
+    if private and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        problem = f"{path} holds a key, and other users of this machine may use it."
+        raise StartError(problem, f"Keep it to its owner: chmod 600 {path}")
+    return content
