@@ -15,6 +15,7 @@ from privity.errors import (
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
+from privity.protocol.multipart import Part, parse_form
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, Server, event_response, json_response
 from privity.testing.fake_llama import CANARY, llama_error
 
@@ -258,3 +259,46 @@ async def test_a_question_without_an_answer_is_an_upstream_error(error: Upstream
 async def test_a_question_is_answered_in_the_wanted_form() -> None:
     connection, _ = answering(json_response({"name": "x", "more": 1}))
     assert (await connection.ask_for(Named, "GET", "/x")).name == "x"
+
+
+# Forms, and Anthropic's streams
+
+FORM = [Part("model", b"m"), Part("file", b"RIFF\0--", is_file=True)]
+
+
+async def test_a_form_goes_out_under_a_boundary_of_its_own() -> None:
+    connection, http = answering(json_response({"text": "hello"}))
+    for _ in range(2):
+        assert await connection.call("/v1/audio/transcriptions", FORM) == {"text": "hello"}
+    first, second = http.sent
+    assert first.headers != second.headers
+    for sent in http.sent:
+        ((name, kind),) = sent.headers
+        assert (name, parse_form(sent.body, kind)) == (b"content-type", FORM)
+
+
+async def test_a_form_that_the_engine_refuses_is_the_clients_error() -> None:
+    connection, _ = answering(llama_error(400))
+    with pytest.raises(ApiError) as caught:
+        await connection.call("/v1/audio/transcriptions", FORM)
+    assert caught.value.status == 400
+
+
+def anthropic(*types: str) -> list[bytes | UpstreamError]:
+    return [b'event: %b\ndata: {"type": "%b"}\n\n' % (each.encode(), each.encode()) for each in types]
+
+
+@pytest.mark.parametrize("after", [[], [b"data: [DONE]\n\n"], [UpstreamProtocolError("cut")]])
+async def test_a_stream_of_anthropics_ends_with_its_last_event(after: list[bytes | UpstreamError]) -> None:
+    connection, http = answering(FakeResponse(200, STREAM, [*anthropic("message_start", "message_stop"), *after]))
+    events = [event async for event in await connection.events("/v1/messages", BODY)]
+    assert events == [{"type": "message_start"}, {"type": "message_stop"}]
+    assert http.answers[0].closed
+
+
+@pytest.mark.parametrize("end", [[], [b"data: [DONE]\n\n"], [UpstreamProtocolError("cut")]])
+async def test_a_stream_of_anthropics_without_it_is_an_error(end: list[bytes | UpstreamError]) -> None:
+    connection, http = answering(FakeResponse(200, STREAM, [*anthropic("message_start"), *end]))
+    with pytest.raises(EngineFailedError):
+        _ = [event async for event in await connection.events("/v1/messages", BODY)]
+    assert http.answers[0].closed

@@ -2,12 +2,14 @@ from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from privity.engines.connection import EngineConnection
 from privity.engines.engine import EngineModel
 from privity.engines.openai_compatible import OpenAICompatibleEngine
 from privity.errors import EngineFailedError, UpstreamProtocolError, UpstreamTimeoutError
+from privity.protocol.multipart import Part, parse_form
 from privity.streams import Stream
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, event_response, json_response
 
@@ -44,6 +46,7 @@ def engine_of(server: Vllm, *declared: str) -> tuple[OpenAICompatibleEngine, Fak
         (["/v1/chat/completions", "/v1/completions"], ("generate",)),
         (["/v1/embeddings"], ("embed",)),
         (["/v1/embeddings", "/v1/chat/completions"], ("generate", "embed")),
+        (["/v1/audio/transcriptions"], ("transcribe",)),
         (["/ping"], ()),
         ([], ()),
     ],
@@ -108,6 +111,28 @@ async def test_requests_pass_as_they_are() -> None:
     body = {"model": "org/M", "messages": [], "new_parameter": {"x": [1]}}
     assert await engine.answer("/v1/chat/completions", body) == {"id": 1}
     assert http.sent[0].json() == body
+
+
+async def test_members_that_nobody_read_pass_to_the_byte() -> None:
+    engine, http = engine_of(Vllm())
+    await engine.answer("/v1/chat/completions", {"model": "m", "seed": msgspec.Raw(b"0.70"), "stream": False})
+    assert http.sent[0].body == b'{"model":"m","seed":0.70,"stream":false}'
+
+
+def transcribing(request: SentRequest) -> FakeResponse:
+    kind = dict(request.headers)[b"content-type"]
+    streams = Part("stream", b"true") in parse_form(request.body, kind)
+    return event_response([{"id": 1}]) if streams else json_response({"text": "hello"})
+
+
+async def test_forms_are_answered_whole_or_as_events() -> None:
+    engine = OpenAICompatibleEngine(EngineConnection(FakeHttpClient(transcribing), "http://e", 1))
+    parts = [Part("model", b"m"), Part("file", b"RIFF", is_file=True)]
+    assert await engine.answer("/v1/audio/transcriptions", parts) == {"text": "hello"}
+    assert await engine.answer("/v1/audio/transcriptions", [Part("stream", b"false"), *parts]) == {"text": "hello"}
+    answer = await engine.answer("/v1/audio/transcriptions", [Part("stream", b"true"), *parts])
+    assert isinstance(answer, Stream)
+    assert [event async for event in answer] == [{"id": 1}]
 
 
 async def test_events_pass_as_they_are_and_close_when_left() -> None:

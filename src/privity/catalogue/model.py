@@ -11,6 +11,8 @@ TASK_OF_ENDPOINT = {
     "/v1/chat/completions": "generate",
     "/v1/completions": "generate",
     "/v1/embeddings": "embed",
+    "/v1/messages": "generate",
+    "/v1/audio/transcriptions": "transcribe",
 }
 """The task that a model must have to be called at an endpoint."""
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from privity import __version__
@@ -11,7 +13,6 @@ from privity import __version__
 STOPPING = "Stopping …"
 INTERRUPTED = "Stopped before it began to serve."
 
-NOT_ENCRYPTED = "The roles on this machine talk to each other in plain HTTP; encryption between them comes next."
 DEMO_SIZE = (
     "SmolLM2-135M is a demo-size model: fluent, fast, and often wrong. A better one:\n"
     "  privity up --model hf:Qwen/Qwen2.5-1.5B-Instruct-GGUF:qwen2.5-1.5b-instruct-q4_k_m.gguf\n"
@@ -66,7 +67,13 @@ def models_table(rows: Iterable[dict[str, Any]]) -> str:
     return table(("ID", "ALIASES", "TASKS", "CONTEXT", "STATE"), lines)
 
 
-def up_screen(url: str, rows: Sequence[dict[str, Any]], *, default_models: bool) -> str:
+def up_screen(
+    url: str,
+    rows: Sequence[dict[str, Any]],
+    gateway: str,
+    mesh_ca: Path,
+    default_models: bool,  # noqa: FBT001
+) -> str:
     """Return the one screen of `privity up`."""
     port = url.rsplit(":", 1)[1]
     base = f"http://localhost:{port}"
@@ -74,11 +81,20 @@ def up_screen(url: str, rows: Sequence[dict[str, Any]], *, default_models: bool)
         bold(f"Privity {__version__} serves on {base}"),
         models_table(rows),
         bold("Try it in another terminal") + f"\n  curl localhost:{port}/v1/models\n\n" + _snippet(base, rows),
-        NOT_ENCRYPTED,
+        bold("What is encrypted, and what that rests on") + "\n" + _trust(gateway, mesh_ca),
         *([DEMO_SIZE] if default_models else []),
         "Stop with Ctrl-C.",
     ]
     return "\n" + "\n\n".join(parts) + "\n"
+
+
+def _trust(gateway: str, mesh_ca: Path) -> str:
+    return f"""\
+  Prompts and answers are encrypted from the proxy to the inference proxy beside each engine. The gateway between
+  them sees names of models, token counts and sizes. The proxy trusts this run's mesh CA, made for it just now:
+    {mesh_ca}
+  No hardware protects any of it and nothing is attested: this is a development platform. To run another proxy:
+    privity proxy --gateway {gateway} --mesh-ca {shlex.quote(str(mesh_ca))} --port 8090"""
 
 
 def _snippet(base: str, rows: Sequence[dict[str, Any]]) -> str:

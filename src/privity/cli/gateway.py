@@ -1,9 +1,11 @@
 """`privity gateway`."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from privity.cli import _logging, _ui
+from privity.cli._mesh import read_ca
 from privity.cli._program import add_listener_options, add_logging_options, base_url, run_until_stopped
 from privity.roles.gateway.config import Settings
 from privity.roles.gateway.main import serve
@@ -14,7 +16,10 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "gateway",
         help="run the public API in front of inference proxies",
-        description="Run the gateway: it lists the models of its inference proxies and routes requests to them.",
+        description=(
+            "Run the gateway: it lists the models of its inference proxies and routes requests to them. It sees which "
+            "model is asked for, and never what."
+        ),
     )
     add_listener_options(parser, 8081)
     parser.add_argument(
@@ -25,6 +30,21 @@ def add_parser(commands: Any) -> None:
         metavar="URL",
         help="an inference proxy, repeatable",
     )
+    parser.add_argument(
+        "--secret-service",
+        type=base_url,
+        action="append",
+        required=True,
+        metavar="URL",
+        help="a secret service, where it agrees on secrets with clients; repeatable, for replicas that share a store",
+    )
+    parser.add_argument(
+        "--mesh-ca",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the certificate of the CA that issued the others' certificates",
+    )
     add_logging_options(parser)
     parser.set_defaults(run=run)
 
@@ -32,5 +52,11 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped; return the exit status."""
     _logging.configure(arguments.log_level, arguments.log_format)
-    settings = Settings(tuple(arguments.inference_proxy), host=arguments.host, port=arguments.port)
+    settings = Settings(
+        tuple(arguments.inference_proxy),
+        tuple(arguments.secret_service),
+        read_ca(arguments.mesh_ca),
+        host=arguments.host,
+        port=arguments.port,
+    )
     return run_until_stopped(serve(settings), lambda running: _ui.say(f"privity gateway serves on {running.url}"))

@@ -1,11 +1,13 @@
 """`privity inference-proxy`."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from privity.cli import _logging, _ui
 from privity.cli._engine import SOURCES_HELP, add_engine_options, resolve
-from privity.cli._program import add_listener_options, add_logging_options, run_until_stopped
+from privity.cli._mesh import read_ca, read_identity
+from privity.cli._program import add_listener_options, add_logging_options, base_url, run_until_stopped
 from privity.roles.inference_proxy.config import Settings
 from privity.roles.inference_proxy.main import serve
 from privity.transport.server import require_free
@@ -16,12 +18,32 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "inference-proxy",
         help="run the part that stands beside one engine",
-        description="Run an inference proxy beside one engine; it says what the engine can do, and checks requests.",
+        description=(
+            "Run an inference proxy beside one engine: it decrypts requests, checks them, and encrypts the answers. "
+            "`privity mesh` makes the files that it needs."
+        ),
         epilog=SOURCES_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_listener_options(parser, 8082)
     parser.add_argument("--model", required=True, metavar="SOURCE", help="the model or engine to serve")
+    files = {
+        "--identity": "its certificate and key, in one PEM file",
+        "--mesh-ca": "the certificate of the CA that issued the secret services' certificates",
+    }
+    for option, text in files.items():
+        parser.add_argument(option, type=Path, required=True, metavar="FILE", help=text)
+    parser.add_argument(
+        "--secret-service",
+        action="append",
+        type=_https_url,
+        required=True,
+        metavar="URL",
+        help="where a secret service hands out secrets, https://…; may be repeated",
+    )
+    parser.add_argument(
+        "--gpu-status", type=Path, metavar="FILE", help="the OCSP statuses of this machine's GPUs, which clients judge"
+    )
     add_engine_options(parser)
     add_logging_options(parser)
     parser.set_defaults(run=run)
@@ -31,8 +53,25 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped; return the exit status."""
     _logging.configure(arguments.log_level, arguments.log_format)
     require_free(arguments.host, arguments.port, "inference proxy")
+    identity, mesh_ca = read_identity(arguments.identity), read_ca(arguments.mesh_ca)
     engine = resolve(arguments.model, arguments.data_dir)
-    settings = Settings(engine, host=arguments.host, port=arguments.port, engine_timeout=arguments.engine_timeout)
+    settings = Settings(
+        engine,
+        identity,
+        mesh_ca,
+        tuple(arguments.secret_service),
+        gpu_status=arguments.gpu_status,
+        host=arguments.host,
+        port=arguments.port,
+        engine_timeout=arguments.engine_timeout,
+    )
     return run_until_stopped(
         serve(settings), lambda running: _ui.say(f"privity inference-proxy serves on {running.url}")
     )
+
+
+def _https_url(text: str) -> str:
+    url = base_url(text)
+    if not url.startswith("https://"):
+        raise argparse.ArgumentTypeError("secrets are handed out over https:// only")
+    return url

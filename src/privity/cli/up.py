@@ -3,7 +3,10 @@
 import argparse
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from privity.cli import _logging, _ui
@@ -12,6 +15,7 @@ from privity.cli._program import add_logging_options, port_number, run_until_sto
 from privity.engines.embedded.defaults import DEFAULT_MODELS
 from privity.engines.embedded.fetch import ModelFiles
 from privity.errors import StartError
+from privity.protocol.mesh import INFERENCE_PROXY, SECRET_SERVICE, MeshCa
 from privity.roles.gateway import config as gateway_config
 from privity.roles.gateway import main as gateway
 from privity.roles.inference_proxy import config as inference_proxy_config
@@ -20,6 +24,8 @@ from privity.roles.inference_proxy.config import RemoteEngine
 from privity.roles.inference_proxy.service import require_models
 from privity.roles.proxy import config as proxy_config
 from privity.roles.proxy import main as proxy
+from privity.roles.secret_service import config as secret_service_config
+from privity.roles.secret_service import main as secret_service
 from privity.transport.server import require_free
 
 HOST = "127.0.0.1"
@@ -57,9 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     engines = [resolve(source, arguments.data_dir) for source in sources]
     require_distinct(engines)
 
-    def show(running: "tuple[str, list[dict[str, Any]]]") -> None:
-        url, rows = running
-        _ui.say(_ui.up_screen(url, rows, default_models=not arguments.model))
+    def show(running: "Running") -> None:
+        _ui.say(_ui.up_screen(running.url, running.rows, running.gateway, running.mesh_ca, not arguments.model))
 
     return run_until_stopped(everything(engines, arguments.port, arguments.engine_timeout), show)
 
@@ -77,31 +82,55 @@ def require_distinct(engines: Sequence[RemoteEngine | ModelFiles]) -> None:
             owners[each] = files.model
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """All roles, serving."""
+
+    url: str
+    """The proxy's."""
+    gateway: str
+    """The gateway's URL."""
+    mesh_ca: Path
+    """The file of the certificate that the proxy trusts; it is there for as long as all of this runs."""
+    rows: list[dict[str, Any]]
+    """Those of the model list."""
+
+
 @contextlib.asynccontextmanager
 async def everything(
     engines: Sequence[RemoteEngine | ModelFiles], port: int, engine_timeout: float
-) -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
-    """Run all roles; yield the proxy's URL and the rows of its list.
+) -> AsyncIterator[Running]:
+    """Run all roles, with certificates of a mesh CA that is made for this run and whose key is thrown away.
 
     Raises:
         StartError: one of them can't serve.
     """
+    now = datetime.now(UTC)
+    ca = MeshCa.create(now)
+    identity = ca.issue(INFERENCE_PROXY, now)
     async with contextlib.AsyncExitStack() as stack:
+        ca_file = Path(stack.enter_context(TemporaryDirectory(prefix="privity-"))) / "mesh-ca.pem"
+        ca_file.write_bytes(ca.certificate_pem())
+        holder = secret_service_config.Settings(ca.issue(SECRET_SERVICE, now), ca.certificate)
+        secrets = await stack.enter_async_context(secret_service.serve(holder))
         urls: list[str] = []
         served: set[str] = set()
         for engine in engines:
-            settings = inference_proxy_config.Settings(engine, engine_timeout=engine_timeout)
+            settings = inference_proxy_config.Settings(
+                engine, identity, ca.certificate, (secrets.hand_out_url,), engine_timeout=engine_timeout
+            )
             running = await stack.enter_async_context(inference_proxy.serve(settings))
             if isinstance(engine, RemoteEngine):
                 require_models(running.proxy, engine.url)
             urls.append(running.url)
             served.update(running.proxy.catalogue.by_id)
-        middle = await stack.enter_async_context(gateway.serve(gateway_config.Settings(tuple(urls))))
+        routed = gateway_config.Settings(tuple(urls), (secrets.url,), ca.certificate)
+        middle = await stack.enter_async_context(gateway.serve(routed))
         left_out = sorted(served - set(middle.fleet.catalogue.by_id))
         if left_out:
             raise StartError(
                 f"Another model has an ID of {left_out[0]} already.", "Leave one of them out, or give a file #id=NAME."
             )
-        front = proxy_config.Settings(gateway=middle.url, host=HOST, port=port)
+        front = proxy_config.Settings(middle.url, ca.certificate, host=HOST, port=port)
         url = await stack.enter_async_context(proxy.serve(front))
-        yield url, list(middle.fleet.catalogue.rows)
+        yield Running(url, middle.url, ca_file, list(middle.fleet.catalogue.rows))

@@ -1,12 +1,13 @@
-"""JSON to and from an engine, with its errors turned into ours."""
+"""Requests to an engine and its answers in JSON, with its errors turned into ours."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from typing import TypeVar
 
 import msgspec
 
-from privity.engines.engine import Json
+from privity.engines.engine import Body, Json
 from privity.errors import (
     ApiError,
     ContextLengthError,
@@ -22,6 +23,7 @@ from privity.errors import (
 )
 from privity.http import HttpClient, Response, header
 from privity.protocol.event_stream import EventStreamParser
+from privity.protocol.multipart import BOUNDARY_BYTES, content_type, encode_form
 from privity.streams import Stream, owning
 
 MAX_ANSWER = 128 * 1024 * 1024
@@ -33,7 +35,9 @@ DESCRIBE_TIMEOUT = 1.0
 T = TypeVar("T")
 
 _JSON = (b"content-type", b"application/json")
-_PROMPT_OF_ENDPOINT = {"/v1/completions": "prompt", "/v1/embeddings": "input"}
+_PROMPT_OF_ENDPOINT = {"/v1/completions": "prompt", "/v1/embeddings": "input", "/v1/audio/transcriptions": "file"}
+_LAST_EVENT_OF_ENDPOINT = {"/v1/messages": "message_stop"}
+"""The type of the event that ends a stream, where that is not `[DONE]`."""
 
 
 class EngineConnection:
@@ -81,7 +85,7 @@ class EngineConnection:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UpstreamProtocolError(f"{path} gives an answer that isn't understood") from error
 
-    async def call(self, path: str, body: Json) -> Json:
+    async def call(self, path: str, body: Body) -> Json:
         """Send a request and return the JSON object of its answer.
 
         Raises:
@@ -101,7 +105,7 @@ class EngineConnection:
             raise EngineFailedError("The engine could not carry out the request.")
         return answer
 
-    async def events(self, path: str, body: Json) -> Stream[Json]:
+    async def events(self, path: str, body: Body) -> Stream[Json]:
         """Send a request; once its answer has begun, return the JSON objects of its events.
 
         Raises:
@@ -112,15 +116,16 @@ class EngineConnection:
         if not kind.startswith(b"text/event-stream"):
             async with response:
                 raise EngineFailedError("The engine doesn't stream its answer.")
-        return _events(response)
+        return _events(response, _LAST_EVENT_OF_ENDPOINT.get(path))
 
-    async def _send(self, path: str, body: Json) -> Response:
+    async def _send(self, path: str, body: Body) -> Response:
+        kind, sent = _encoded(body)
         try:
             response = await self._http.request(
                 "POST",
                 self._base_url + path,
-                headers=[_JSON],
-                body=msgspec.json.encode(body),
+                headers=[kind],
+                body=sent,
                 head_timeout=self._answer_timeout,
             )
             if response.status < 400:
@@ -132,15 +137,28 @@ class EngineConnection:
         raise _refusal(response.status, refusal, _PROMPT_OF_ENDPOINT.get(path, "messages"))
 
 
+def _encoded(body: Body) -> tuple[tuple[bytes, bytes], bytes]:
+    """Return a request's content type and its bytes."""
+    if isinstance(body, dict):
+        return _JSON, msgspec.json.encode(body)
+    boundary = os.urandom(BOUNDARY_BYTES).hex().encode()
+    return (b"content-type", content_type(boundary)), encode_form(body, boundary)
+
+
 @owning
-async def _events(response: Response) -> AsyncGenerator[Json]:
+async def _events(response: Response, last_type: str | None) -> AsyncGenerator[Json]:
     parser = EventStreamParser()
     try:
         async for chunk in response.chunks():
             for event in parser.feed(chunk):
-                if event.data == b"[DONE]":
+                if event.data is None:
+                    continue
+                if event.data == b"[DONE]" and last_type is None:
                     return
-                yield _event_object(event.data)
+                value = _event_object(event.data)
+                yield value
+                if last_type is not None and value.get("type") == last_type:
+                    return
     except UpstreamError as error:
         raise api_error(error) from error
     raise EngineFailedError("The engine broke off its answer.")

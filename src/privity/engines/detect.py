@@ -1,7 +1,7 @@
 """Which engine answers at a URL."""
 
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import Answer, Engine, EngineModel, Json
+from privity.engines.engine import Answer, Body, Engine, EngineModel
 from privity.engines.llama_cpp.adapter import LlamaCppEngine
 from privity.engines.ollama import OllamaEngine
 from privity.engines.openai_compatible import OpenAICompatibleEngine
@@ -48,7 +48,7 @@ class DetectedEngine:
         status, page = await self._connection.ask("GET", path)
         return status == 200 and member in page
 
-    async def answer(self, endpoint: str, body: Json) -> Answer:
+    async def answer(self, endpoint: str, body: Body) -> Answer:
         """Carry out one request; raises as `Engine.answer`."""
         if self._engine is None:
             raise UnavailableError("The model's engine is not running at the moment.")

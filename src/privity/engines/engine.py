@@ -1,11 +1,18 @@
 """What an engine looks like to an inference proxy."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
+
+from privity.errors import NotSupportedError
+from privity.protocol.multipart import Part
 from privity.streams import Stream
 
 Json = dict[str, Any]
+Body = Json | list[Part]
+"""A JSON object, or a form. Members that nobody reads on their way may be `msgspec.Raw`, as the client wrote them."""
 Answer = Json | Stream[Json]
 """The whole answer, or its events, of which the last is not `[DONE]`: that one is implied by the end."""
 
@@ -35,13 +42,36 @@ class Engine(Protocol):
             UpstreamError: it does not answer, or not so that it can be understood.
         """
 
-    async def answer(self, endpoint: str, body: Json) -> Answer:
+    async def answer(self, endpoint: str, body: Body) -> Answer:
         """Carry out one request.
 
         Args:
-            endpoint: a path of OpenAI's API, `/v1/chat/completions`, `/v1/completions` or `/v1/embeddings`.
+            endpoint: a path of OpenAI's API, or Anthropic's `/v1/messages`.
             body: a valid request whose `model` is the engine's own name for it.
 
         Raises:
+            NotSupportedError: the engine knows no such endpoint.
             ApiError: it can't be carried out. Also out of the events, for what goes wrong later.
         """
+
+
+def values_of(body: Json) -> Json:
+    """Return a request with all its members as Python values."""
+    return {
+        name: msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value for name, value in body.items()
+    }
+
+
+def require_json(endpoint: str, body: Body, supported: Collection[str]) -> Json:
+    """Return the request of an endpoint that an engine supports, all of which take JSON; raise where it doesn't.
+
+    Raises:
+        NotSupportedError: the engine knows no such endpoint.
+    """
+    if endpoint not in supported or not isinstance(body, dict):
+        raise NotSupportedError(f"This model's engine doesn't support {endpoint}.")
+    return body
+
+
+OPENAI_ENDPOINTS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
+"""What every engine supports whose models can do it."""

@@ -6,7 +6,7 @@ import msgspec
 
 from privity.catalogue.model import in_order
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import Answer, EngineModel, Json
+from privity.engines.engine import OPENAI_ENDPOINTS, Answer, Body, EngineModel, require_json
 from privity.engines.openai_compatible import OpenAICompatibleEngine
 
 _TASK_OF_CAPABILITY = {"completion": "generate", "tools": "tool_calling", "vision": "vision", "embedding": "embed"}
@@ -43,9 +43,9 @@ class OllamaEngine:
     async def _show(self, name: str) -> _Details:
         return await self._connection.ask_for(_Details, "POST", "/api/show", {"model": name})
 
-    async def answer(self, endpoint: str, body: Json) -> Answer:
+    async def answer(self, endpoint: str, body: Body) -> Answer:
         """Pass the request on as it is; raises as `Engine.answer`."""
-        return await self._openai.answer(endpoint, body)
+        return await self._openai.answer(endpoint, require_json(endpoint, body, OPENAI_ENDPOINTS))
 
 
 def _model(name: str, details: _Details) -> EngineModel:

@@ -6,10 +6,14 @@ import msgspec
 
 from privity.catalogue.model import in_order
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import Answer, EngineModel, Json
+from privity.engines.engine import Answer, Body, EngineModel
 from privity.errors import UpstreamProtocolError
 
-_TASK_OF_ROUTE = {"/v1/chat/completions": "generate", "/v1/embeddings": "embed"}
+_TASK_OF_ROUTE = {
+    "/v1/chat/completions": "generate",
+    "/v1/embeddings": "embed",
+    "/v1/audio/transcriptions": "transcribe",
+}
 
 
 class _Row(msgspec.Struct):
@@ -57,8 +61,14 @@ class OpenAICompatibleEngine:
             return ()
         return in_order(task for route, task in _TASK_OF_ROUTE.items() if route in document.paths)
 
-    async def answer(self, endpoint: str, body: Json) -> Answer:
+    async def answer(self, endpoint: str, body: Body) -> Answer:
         """Pass the request on as it is; raises as `Engine.answer`."""
-        if body.get("stream"):
+        if _wants_stream(body):
             return await self._connection.events(endpoint, body)
         return await self._connection.call(endpoint, body)
+
+
+def _wants_stream(body: Body) -> bool:
+    if isinstance(body, dict):
+        return bool(body.get("stream"))
+    return any(part.name == "stream" and part.value == b"true" for part in body)

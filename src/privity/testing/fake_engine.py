@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +21,10 @@ class FakeEngine:
     url: str
     """Its base URL with `/v1`, as the SOURCE `openai:URL` has it."""
     behaviour: Behaviour = "answer"
+    says: str = "Hello."
+    """The text of its answers."""
+    last_body: bytes = b""
+    """The body of the request that came last."""
     requests: list[dict[str, Any]] = field(default_factory=list)
     began: threading.Event = field(default_factory=threading.Event)
     """Set when an answer has begun."""
@@ -44,6 +48,42 @@ def fake_engine() -> Iterator[FakeEngine]:
         thread.join()
 
 
+def _chat(text: str) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text, "reasoning": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return {"id": "c", "object": "chat.completion", "created": 1, "choices": [choice]}
+
+
+def _completion(text: str) -> dict[str, Any]:
+    choice = {"index": 0, "text": text, "finish_reason": "stop"}
+    return {"id": "c", "object": "text_completion", "created": 1, "choices": [choice]}
+
+
+def _embeddings(text: str) -> dict[str, Any]:
+    row = {"object": "embedding", "index": 0, "embedding": [0.5, 0.5]}
+    return {"object": "list", "data": [row], "note": text, "usage": {"prompt_tokens": 1, "total_tokens": 1}}
+
+
+def _message(text: str) -> dict[str, Any]:
+    content = [{"type": "text", "text": text}]
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    stopped = {"stop_reason": "end_turn", "stop_sequence": None}
+    return {"id": "m", "type": "message", "role": "assistant", "content": content, **stopped, "usage": usage}
+
+
+def _transcription(text: str) -> dict[str, Any]:
+    return {"text": text, "usage": {"type": "duration", "seconds": 1}}
+
+
+_ANSWERS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "/v1/chat/completions": _chat,
+    "/v1/completions": _completion,
+    "/v1/embeddings": _embeddings,
+    "/v1/messages": _message,
+    "/v1/audio/transcriptions": _transcription,
+}
+
+
 def _chunk(text: str) -> bytes:
     choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
     event = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": MODEL, "choices": [choice]}
@@ -65,24 +105,27 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/v1/models":
             self._json(200, {"object": "list", "data": [{"id": MODEL, "object": "model", "max_model_len": 2048}]})
         elif self.path == "/openapi.json":
-            self._json(200, {"openapi": "3.1.0", "paths": {"/v1/chat/completions": {"post": {}}}})
+            self._json(200, {"openapi": "3.1.0", "paths": {path: {"post": {}} for path in _ANSWERS}})
         else:
             self._json(404, {"detail": "Not Found"})
 
     def do_POST(self) -> None:
-        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.server.engine.requests.append(request)
-        match self.server.engine.behaviour:
+        engine = self.server.engine
+        engine.last_body = self.rfile.read(int(self.headers["content-length"]))
+        is_json = (self.headers["content-type"] or "").startswith("application/json")
+        request = json.loads(engine.last_body) if is_json else {}
+        engine.requests.append(request)
+        match engine.behaviour:
             case "say nothing":
                 self._wait_for_departure()
             case "fail":
-                self._json(500, {"error": {"message": "CUDA out of memory at /opt/engine.cu:17"}})
+                self._json(500, {"error": {"message": f"CUDA out of memory at /opt/engine.cu:17 {engine.says}"}})
             case "stream for ever" | "cut the stream":
                 self._stream()
+            case "answer" if request.get("stream"):
+                self._stream_answer()
             case "answer":
-                message = {"role": "assistant", "content": "Hello."}
-                choice = {"index": 0, "message": message, "finish_reason": "stop"}
-                self._json(200, {"id": "c", "object": "chat.completion", "created": 1, "choices": [choice]})
+                self._json(200, _ANSWERS[self.path](engine.says))
 
     def _json(self, status: int, value: object) -> None:
         body = json.dumps(value).encode()
@@ -104,6 +147,18 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(0.02)
         except OSError:
             self.server.engine.left.set()
+
+    def _stream_answer(self) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()
+        says = self.server.engine.says
+        if self.path == "/v1/messages":
+            delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": says}}
+            for event in (delta, {"type": "message_stop"}):
+                self.wfile.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
+        else:
+            self.wfile.write(_chunk(says) + b"data: [DONE]\n\n")
 
     def _wait_for_departure(self) -> None:
         self.server.engine.began.set()

@@ -1,5 +1,9 @@
+"""The application over a llama.cpp server in memory, and over an engine that echoes: what is encrypted, what is not."""
+
 import json
-from dataclasses import dataclass, field
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -8,128 +12,374 @@ import pytest
 from privity.engines.connection import EngineConnection
 from privity.engines.detect import DetectedEngine
 from privity.engines.embedded.fetch import ModelFiles
-from privity.errors import UpstreamProtocolError
-from privity.protocol.event_stream import Event, EventStreamParser
+from privity.engines.engine import Answer, Body, Engine, EngineModel, Json
+from privity.errors import EngineFailedError, UpstreamProtocolError
+from privity.http import Headers
+from privity.protocol.ending import COMMENT, HEADER
+from privity.protocol.endpoints import ENDPOINTS
+from privity.protocol.exchange import Sealer
+from privity.protocol.multipart import Part
+from privity.protocol.ocsp_policy import GpuStatus, Status
+from privity.protocol.secret import Secret
 from privity.roles.inference_proxy.app import build_app
+from privity.roles.inference_proxy.encryption import AnswerSeal
 from privity.roles.inference_proxy.service import InferenceProxy
+from privity.streams import Stream
 from privity.testing.fake_http import FakeHttpClient, FakeResponse
 from privity.testing.fake_llama import CANARY, FakeLlama, llama_error
+from privity.testing.in_memory_app import Got, ask_app
+from privity.testing.sealed import SALT, SECRET, FixedSecrets, SealedExchange, SealingClient
 from privity.transport.tasks import Background
+from privity.transport.web import PLAIN, WebApp
 
 FILES = ModelFiles(Path("/m.gguf"), None, ("org/Tiny", "tiny"), 1234, "org", None, None, None)
-CHAT = "/v1/chat/completions"
-HELLO: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}]}
+CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
+MESSAGES, TRANSCRIPTIONS, DOCUMENTS = "/v1/messages", "/v1/audio/transcriptions", "/unstructured/general"
+TURNS = [{"role": "user", "content": "hello"}]
+HELLO: Json = {"model": "tiny", "messages": TURNS, "cache_salt": SALT}
+CLAUDE: Json = HELLO | {"max_tokens": 5}
+SPOKEN = [Part("model", b"tiny"), Part("file", b"RIFF", is_file=True)]
+WANTS_EVENTS = (b"accept", b"text/event-stream")
 
 
-@dataclass
-class Got:
-    """What a client of the app got."""
+class Told:
+    """An engine that answers what it is told, or raises it, and keeps what it was asked."""
 
-    status: int = 0
-    headers: dict[bytes, bytes] = field(default_factory=dict)
-    body: bytes = b""
+    def __init__(self, answer: Json | list[Json | Exception] | Exception) -> None:
+        self._answer = answer
+        self.asked: list[Body] = []
 
-    def json(self) -> Any:
-        return json.loads(self.body)
+    async def describe(self) -> tuple[EngineModel, ...]:
+        return (EngineModel("inner", ("generate", "embed", "transcribe")),)
 
-    def events(self) -> list[Event]:
-        return EventStreamParser().feed(self.body)
+    async def answer(self, endpoint: str, body: Body) -> Answer:
+        assert endpoint.startswith("/v1/")
+        self.asked.append(body)
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        if isinstance(self._answer, dict):
+            return json.loads(json.dumps(self._answer))  # type: ignore[no-any-return]
+        return Stream(self._events(self._answer))
+
+    async def _events(self, events: list[Json | Exception]) -> AsyncGenerator[Json]:
+        for event in events:
+            if isinstance(event, Exception):
+                raise event
+            yield dict(event)
 
 
-async def ask(llama: FakeLlama, method: str, path: str, body: Any = None, kind: bytes = b"application/json") -> Got:
-    sent = b"" if body is None else json.dumps(body).encode()
-    messages = [{"type": "http.request", "body": sent, "more_body": False}]
-    got = Got()
-
-    async def receive() -> dict[str, Any]:
-        return messages.pop(0)
-
-    async def send(message: Any) -> None:
-        got.status = message.get("status", got.status)
-        got.headers |= dict(message.get("headers", ()))
-        got.body += message.get("body", b"")
-
-    http = FakeHttpClient(llama)
-    proxy = InferenceProxy(DetectedEngine(EngineConnection(http, "http://engine", 7.0)), FILES, 99)
+async def app_over(engine: Engine, background: Background, *secrets: Secret, **options: Any) -> WebApp:
+    proxy = InferenceProxy(engine, FILES, 99)
     await proxy.refresh()
-    scope = {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "query_string": b"new=1",
-        "headers": [(b"content-type", kind), (b"content-length", str(len(sent)).encode())],
-    }
+    return build_app(proxy, FixedSecrets(*(secrets or (SECRET,))), background, **options)
+
+
+async def plain(engine: Engine, method: str, path: str, headers: Headers = (), body: bytes = b"") -> Got:
     async with Background() as background:
-        await build_app(proxy, background)(scope, receive, send)
-    assert all(each.closed for each in http.answers)
-    return got
+        return await ask_app(await app_over(engine, background), method, path, headers, body)
+
+
+async def send(engine: Engine, sealed: SealedExchange, *further: tuple[bytes, bytes]) -> Got:
+    return await plain(engine, "POST", sealed.path, [*sealed.headers, *further], sealed.body)
+
+
+def llama(server: FakeLlama) -> Engine:
+    return DetectedEngine(EngineConnection(FakeHttpClient(server), "http://engine", 7.0))
+
+
+# What is plain
 
 
 async def test_the_list_and_each_of_its_rows_say_the_same() -> None:
-    got = await ask(FakeLlama(), "GET", "/v1/models")
+    got = await plain(llama(FakeLlama()), "GET", "/v1/models")
     assert (got.status, got.json()["object"]) == (200, "list")
     rows = got.json()["data"]
     assert [row["id"] for row in rows] == ["org/Tiny", "tiny"]
     for row in rows:
-        assert (await ask(FakeLlama(), "GET", f"/v1/models/{row['id']}")).json() == row
+        assert (await plain(llama(FakeLlama()), "GET", f"/v1/models/{row['id']}")).json() == row
 
 
 async def test_an_unknown_model_is_not_found() -> None:
-    got = await ask(FakeLlama(), "GET", "/v1/models/org/none")
+    got = await plain(llama(FakeLlama()), "GET", "/v1/models/org/none")
     error = got.json()["error"]
-    assert (got.status, error["code"], error["param"], error["type"]) == (
-        404,
-        "model_not_found",
-        "model",
-        "invalid_request_error",
-    )
-
-
-async def test_a_whole_answer_is_json() -> None:
-    got = await ask(FakeLlama(writes=["Hi."]), "POST", CHAT, HELLO)
-    assert (got.status, got.headers[b"content-type"]) == (200, b"application/json")
-    assert got.json()["choices"][0]["message"]["content"] == "Hi."
-
-
-async def test_a_streamed_answer_is_events_that_end_with_done() -> None:
-    got = await ask(FakeLlama(writes=["Hi."]), "POST", CHAT, HELLO | {"stream": True})
-    assert (got.status, got.headers[b"content-type"]) == (200, b"text/event-stream")
-    *events, done = got.events()
-    deltas = [json.loads(event.data)["choices"][0]["delta"] for event in events]
-    assert "".join(delta.get("content") or "" for delta in deltas) == "Hi."
-    assert done == Event(b"message", b"[DONE]")
-
-
-async def test_an_answer_that_breaks_off_ends_with_an_error_and_never_with_done() -> None:
-    head = [(b"content-type", b"text/event-stream")]
-    first = b'data: {"choices": []}\n\n'
-    llama = FakeLlama(instead={CHAT: lambda _request: FakeResponse(200, head, [first, UpstreamProtocolError(CANARY)])})
-    got = await ask(llama, "POST", CHAT, HELLO | {"stream": True})
-    *_, last = got.events()
-    assert last.type == b"error"
-    assert json.loads(last.data)["error"]["code"] == "engine_error"
-    assert b"[DONE]" not in got.body
-    assert CANARY.encode() not in got.body
-
-
-@pytest.mark.parametrize("stream", [True, False])
-async def test_an_error_before_the_answer_has_its_status(*, stream: bool) -> None:
-    got = await ask(
-        FakeLlama(instead={CHAT: lambda _request: llama_error(503)}), "POST", CHAT, HELLO | {"stream": stream}
-    )
-    assert got.status == 503
-    assert b"retry-after" in got.headers
-    assert CANARY.encode() not in got.body
-    assert set(got.json()["error"]) == {"message", "type", "param", "code"}
+    assert (got.status, error["code"], error["param"]) == (404, "model_not_found", "model")
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", CHAT, 405), ("POST", "/v1/models", 405), ("GET", "/v1/none", 404), ("POST", "/v1/audio/speech", 404)],
+    [
+        ("GET", CHAT, 405),
+        ("POST", "/v1/models", 405),
+        ("GET", "/v1/none", 501),
+        ("POST", "/v1/audio/speech", 501),
+        ("POST", "/v1/responses", 501),
+        ("DELETE", "/metrics", 501),
+        ("GET", "/", 404),
+    ],
 )
-async def test_other_routes_and_methods_are_refused(method: str, path: str, status: int) -> None:
-    assert (await ask(FakeLlama(), method, path, {})).status == status
+async def test_other_routes_and_methods_are_refused_in_clear(method: str, path: str, status: int) -> None:
+    got = await plain(llama(FakeLlama()), method, path, body=b"{}")
+    assert (got.status, got.header(PLAIN[0])) == (status, PLAIN[1])
 
 
-async def test_only_json_is_taken() -> None:
-    assert (await ask(FakeLlama(), "POST", CHAT, HELLO, b"text/plain")).status == 415
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES])
+async def test_only_json_is_taken(path: str) -> None:
+    got = await plain(llama(FakeLlama()), "POST", path, [(b"content-type", b"text/plain")], b"{}")
+    assert (got.status, got.header(PLAIN[0])) == (415, PLAIN[1])
+
+
+async def test_a_plain_request_is_refused_in_clear() -> None:
+    engine = Told({})
+    for further in ([], [WANTS_EVENTS]):
+        got = await plain(engine, "POST", CHAT, further, json.dumps(HELLO).encode())
+        assert (got.status, got.header(PLAIN[0])) == (400, PLAIN[1])
+        assert b'"code":"not_encrypted"' in got.body
+        assert b"hello" not in got.body
+    assert engine.asked == []
+
+
+async def test_an_unknown_secret_is_told_in_clear_in_the_words_that_deployed_clients_look_for() -> None:
+    unknown = Secret("A" * 43 + "=", bytes(32))
+    got = await send(Told({}), SealingClient(unknown).seal(CHAT, HELLO))
+    assert (got.status, got.header(PLAIN[0])) == (500, PLAIN[1])
+    assert got.json()["error"]["message"] == f'no secret for ID "{unknown.id}"'
+
+
+async def test_a_request_that_was_altered_reaches_no_engine() -> None:
+    engine = Told({})
+    sealed = SealingClient().seal(CHAT, HELLO)
+    got = await plain(engine, "POST", CHAT, sealed.headers, sealed.body.replace(b"tiny", b"tall"))
+    assert (got.status, got.header(PLAIN[0]), engine.asked) == (400, PLAIN[1], [])
+
+
+# Encrypted answers
+
+ANSWER: Json = {"id": "c", "model": "x", "choices": [{"message": {"content": "Hi.", "reasoning": "so"}}], "usage": {}}
+SPOKE: Json = {"text": "hello", "duration": 1.5, "usage": {"seconds": 2}}
+VECTORS: Json = {"object": "list", "model": "x", "data": [{"embedding": [0.5]}], "usage": {}}
+CASES: list[tuple[str, Any, Json, set[str]]] = [
+    (CHAT, HELLO, ANSWER, {"id", "usage"}),
+    (COMPLETIONS, {"model": "tiny", "prompt": "a", "cache_salt": SALT}, ANSWER, {"id", "usage"}),
+    (EMBEDDINGS, {"model": "tiny", "input": "a"}, VECTORS, {"usage"}),
+    (MESSAGES, CLAUDE, {"id": "m", "type": "message", "model": "x", "usage": {}}, {"id", "type", "usage"}),
+    (TRANSCRIPTIONS, SPOKEN, SPOKE, {"duration", "usage"}),
+]
+
+
+@pytest.mark.parametrize("with_end", [True, False])
+@pytest.mark.parametrize(("path", "content", "answer", "stays"), CASES, ids=[case[0] for case in CASES])
+async def test_a_whole_answer_is_encrypted_but_for_what_is_plain(
+    path: str, content: Any, answer: Json, stays: set[str], *, with_end: bool
+) -> None:
+    sealed = SealingClient(with_end=with_end).seal(path, content)
+    engine = Told(answer)
+    got = await send(engine, sealed)
+    assert (got.status, got.header(b"content-type"), got.header(PLAIN[0])) == (200, b"application/json", None)
+    assert (got.header(HEADER) is not None) == with_end
+    seen = got.json()
+    assert {name for name in seen if seen[name] == answer[name]} == stays
+    opened = sealed.open_json(got.status, got.headers, got.body)
+    assert set(opened) == set(answer)
+    assert opened.get("model") == ("tiny" if "model" in answer else None)
+    assert len(engine.asked) == 1
+
+
+async def test_reasoning_is_there_under_both_names() -> None:
+    sealed = SealingClient().seal(CHAT, HELLO)
+    got = await send(Told(ANSWER), sealed)
+    message = sealed.open_json(got.status, got.headers, got.body)["choices"][0]["message"]
+    assert message == {"content": "Hi.", "reasoning": "so", "reasoning_content": "so"}
+
+
+CHUNKS: list[Json | Exception] = [
+    {"id": "c", "object": "chunk", "choices": [{"delta": {"reasoning": "hm"}}], "usage": {"total_tokens": 1}},
+    {"id": "c", "object": "chunk", "choices": [], "usage": {"total_tokens": 2}},
+]
+CLAUDE_EVENTS: list[Json | Exception] = [
+    {"type": "message_start", "message": {"model": "inner", "usage": {"input_tokens": 1}}},
+    {"type": "ping"},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi."}},
+    {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 2}},
+    {"type": "message_stop"},
+]
+
+
+@pytest.mark.parametrize("with_end", [True, False])
+async def test_a_stream_is_encrypted_event_by_event_and_ends_with_its_end_and_done(*, with_end: bool) -> None:
+    sealed = SealingClient(with_end=with_end).seal(CHAT, HELLO | {"stream": True})
+    got = await send(Told(CHUNKS), sealed)
+    assert (got.status, got.header(b"content-type"), got.header(HEADER)) == (200, b"text/event-stream", None)
+    assert b"hm" not in got.body
+    assert b'"usage":{"total_tokens":2}' in got.body
+    assert len(got.pieces) == 3
+    assert got.pieces[2].startswith(COMMENT) == with_end
+    assert got.body.count(COMMENT) == with_end
+    *events, done = sealed.open_events(got.status, got.headers, got.body)
+    assert [event.json()["usage"]["total_tokens"] for event in events] == [1, 2]
+    assert events[0].json()["choices"][0]["delta"] == {"reasoning": "hm", "reasoning_content": "hm"}
+    assert {event.json()["model"] for event in events} == {"tiny"}
+    assert (done.type, done.data) == (b"message", b"[DONE]")
+
+
+@pytest.mark.parametrize("with_end", [True, False])
+async def test_anthropics_stream_has_types_and_its_end_just_before_the_last_event(*, with_end: bool) -> None:
+    sealed = SealingClient(with_end=with_end).seal(MESSAGES, CLAUDE | {"stream": True})
+    got = await send(Told(CLAUDE_EVENTS), sealed)
+    assert got.pieces[-1].startswith(COMMENT) == with_end
+    assert got.body.endswith(b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
+    assert b"[DONE]" not in got.body
+    events = sealed.open_events(got.status, got.headers, got.body)
+    expected = [event["type"] for event in CLAUDE_EVENTS if isinstance(event, dict)]
+    assert [event.type.decode() for event in events] == expected
+    assert [event.json()["type"] for event in events] == expected
+    assert events[0].json()["message"]["model"] == "tiny"
+    assert "model" not in events[2].json()
+
+
+@pytest.mark.parametrize("kind", [None, 7, "two\nlines", ""])
+async def test_an_anthropic_event_of_no_kind_is_the_engines_failure(kind: object) -> None:
+    sealed = SealingClient().seal(MESSAGES, CLAUDE | {"stream": True})
+    got = await send(Told([{"type": kind, "text": CANARY}]), sealed)
+    (event,) = sealed.open_events(got.status, got.headers, got.body)
+    assert (event.type, event.json()["error"]["type"]) == (b"error", "api_error")
+
+
+# Errors after decryption
+
+
+@pytest.mark.parametrize("with_end", [True, False])
+@pytest.mark.parametrize(
+    ("path", "content", "status", "param"),
+    [
+        (CHAT, HELLO | {"temperature": 9}, 400, "temperature"),
+        (CHAT, HELLO | {"cache_salt": SALT[:31]}, 400, "cache_salt"),
+        (CHAT, {"model": "tiny", "messages": TURNS}, 400, "cache_salt"),
+        (COMPLETIONS, {"model": "tiny", "prompt": "a"}, 400, "cache_salt"),
+        (CHAT, HELLO | {"model": "other"}, 404, "model"),
+        (CHAT, b'{"model":"tiny","messages":[\xed\xa0\x80]}'.replace(b"\xed\xa0\x80", b'"\\ud800"'), 400, None),
+        (CHAT, b'["a"]', 400, None),
+        (TRANSCRIPTIONS, [*SPOKEN, Part("response_format", b"text")], 400, "response_format"),
+        (DOCUMENTS, b"a document", 501, None),
+    ],
+)
+async def test_an_error_after_decryption_is_encrypted_with_its_status(
+    path: str, content: Any, status: int, param: str | None, *, with_end: bool
+) -> None:
+    for further in ((), (WANTS_EVENTS,)):
+        sealed = SealingClient(with_end=with_end).seal(path, content)
+        got = await send(Told({}), sealed, *further)
+        assert (got.status, got.header(PLAIN[0]), got.header(b"x-content-type-options")) == (status, None, b"nosniff")
+        assert (got.header(HEADER) is not None) == with_end
+        assert b"message" not in got.body
+        if further:
+            assert got.header(b"content-type") == b"text/event-stream"
+            (event,) = sealed.open_events(got.status, got.headers, got.body)
+            assert event.type == b"error"
+            error = event.json()["error"]
+        else:
+            assert isinstance(got.json()["error"], str)
+            error = sealed.open_json(got.status, got.headers, got.body)["error"]
+        assert error["param"] == param
+
+
+async def test_anthropics_errors_have_its_form_and_a_plain_type() -> None:
+    sealed = SealingClient().seal(MESSAGES, CLAUDE | {"max_tokens": 0})
+    got = await send(Told({}), sealed)
+    assert (got.status, got.json()["type"]) == (400, "error")
+    assert sealed.open_json(got.status, got.headers, got.body)["error"]["type"] == "invalid_request_error"
+
+
+async def test_what_the_engine_does_not_support_is_501_and_encrypted() -> None:
+    sealed = SealingClient().seal(MESSAGES, CLAUDE)
+    got = await send(llama(FakeLlama()), sealed)
+    assert (got.status, got.header(PLAIN[0])) == (501, None)
+    assert "/v1/messages" in sealed.open_json(got.status, got.headers, got.body)["error"]["message"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_error_before_the_answer_has_its_status_and_keeps_the_engines_words_inside(*, stream: bool) -> None:
+    server = FakeLlama(instead={CHAT: lambda _request: llama_error(503)})
+    sealed = SealingClient().seal(CHAT, HELLO | {"stream": stream})
+    got = await send(llama(server), sealed)
+    assert got.status == 503
+    assert got.header(b"retry-after") is not None
+    opened = sealed.open_json(got.status, got.headers, got.body)
+    assert CANARY not in str(opened)
+    assert set(opened["error"]) == {"message", "type", "param", "code"}
+
+
+async def test_an_answer_that_breaks_off_ends_with_an_encrypted_error_and_never_with_done() -> None:
+    head = [(b"content-type", b"text/event-stream")]
+    first = b'data: {"choices": []}\n\n'
+    server = FakeLlama(instead={CHAT: lambda _request: FakeResponse(200, head, [first, UpstreamProtocolError(CANARY)])})
+    sealed = SealingClient().seal(CHAT, HELLO | {"stream": True})
+    got = await send(llama(server), sealed)
+    *_, last = sealed.open_events(got.status, got.headers, got.body)
+    assert (last.type, last.json()["error"]["code"]) == (b"error", "engine_error")
+    assert b"[DONE]" not in got.body
+    assert COMMENT not in got.body
+    assert CANARY not in str(last)
+
+
+async def test_a_broken_anthropic_stream_ends_with_an_error_in_its_form() -> None:
+    sealed = SealingClient().seal(MESSAGES, CLAUDE | {"stream": True})
+    got = await send(Told([CLAUDE_EVENTS[0], EngineFailedError("It broke.")]), sealed)
+    *_, last = sealed.open_events(got.status, got.headers, got.body)
+    assert (last.type, last.json()) == (
+        b"error",
+        {"type": "error", "error": {"type": "api_error", "message": "It broke."}},
+    )
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_defect_shows_nothing_of_what_it_was_about(caplog: pytest.LogCaptureFixture, *, stream: bool) -> None:
+    caplog.set_level(logging.DEBUG)
+    broken = Told([ValueError(CANARY)]) if stream else Told(ValueError(CANARY))
+    sealed = SealingClient().seal(CHAT, HELLO | {"stream": stream, "user": CANARY})
+    got = await send(broken, sealed)
+    assert CANARY.encode() not in got.body
+    assert CANARY not in caplog.text
+    assert not any(CANARY in str(vars(record)) for record in caplog.records)
+    assert any("defect" in record.message for record in caplog.records)
+    assert b"[DONE]" not in got.body
+
+
+# GPUs
+
+GOOD, UNKNOWN = Status("GOOD"), Status("UNKNOWN")
+
+
+@pytest.mark.parametrize(("gpu", "status"), [(GOOD, 200), (UNKNOWN, 400)])
+async def test_gpus_that_the_policy_refuses_answer_nothing(gpu: Status, status: int) -> None:
+    statuses = (GpuStatus(gpu=gpu, vbios=GOOD, driver=GOOD),)
+    sealed = SealingClient().seal(CHAT, HELLO)
+    engine = Told(ANSWER)
+    async with Background() as background:
+        app = await app_over(engine, background, statuses=statuses)
+        got = await ask_app(app, "POST", CHAT, sealed.headers, sealed.body)
+        assert got.status == status
+        assert len(engine.asked) == (status == 200)
+        assert got.header(PLAIN[0]) == (None if status == 200 else PLAIN[1])
+        assert (await ask_app(app, "GET", "/v1/models")).status == 200
+        document = SealingClient().seal(DOCUMENTS, b"x")
+        assert (await ask_app(app, "POST", DOCUMENTS, document.headers, document.body)).status == 501
+
+
+# Leaving
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_engines_answer_is_closed_in_the_end(*, stream: bool) -> None:
+    http = FakeHttpClient(FakeLlama(writes=["Hi."]))
+    engine = DetectedEngine(EngineConnection(http, "http://engine", 7.0))
+    sealed = SealingClient().seal(CHAT, HELLO | {"stream": stream})
+    assert (await send(engine, sealed)).status == 200
+    assert all(answer.closed for answer in http.answers)
+
+
+async def test_a_client_that_leaves_early_closes_it_too() -> None:
+    source = Stream(Told([])._events(CHUNKS))  # noqa: SLF001
+    seal = AnswerSeal(ENDPOINTS[0], Sealer(SECRET, bytes(12)), with_end=True)
+    async with aclosing(seal.events(200, Stream(source))) as pieces:
+        await anext(pieces)
+    assert [event async for event in source] == []

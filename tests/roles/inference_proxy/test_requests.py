@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privity.errors import ApiError, InvalidRequestError, RouteNotFoundError
-from privity.roles.inference_proxy.requests import MAX_CHOICES, MAX_INPUTS, MAX_TOOLS, check_request, media_kinds
+from privity.roles.inference_proxy.requests import MAX_CHOICES, MAX_INPUTS, MAX_TOOLS, check_request
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 USER = {"role": "user", "content": "hello"}
@@ -209,18 +209,3 @@ def test_any_request_passes_or_is_the_clients_error(endpoint: str, body: dict[st
     except InvalidRequestError as error:
         caught = error
     assert caught is None or caught.param is not None
-
-
-@pytest.mark.parametrize(
-    ("contents", "kinds"),
-    [
-        (["hello", None], set()),
-        ([[{"type": "text", "text": "x"}, {"type": "refusal", "refusal": "y"}]], set()),
-        (
-            [[{"type": "image_url"}], "x", [{"type": "input_audio"}, {"type": "image_url"}]],
-            {"image_url", "input_audio"},
-        ),
-    ],
-)
-def test_media_are_what_is_not_text(contents: list[Any], kinds: set[str]) -> None:
-    assert media_kinds({"messages": [{"role": "user", "content": content} for content in contents]}) == kinds

@@ -11,7 +11,7 @@ import pytest
 from privity.engines.connection import EngineConnection
 from privity.engines.detect import DetectedEngine
 from privity.engines.embedded.fetch import ModelFiles
-from privity.engines.engine import Answer, EngineModel, Json
+from privity.engines.engine import Answer, Body, EngineModel, Json
 from privity.errors import (
     ApiError,
     EngineFailedError,
@@ -29,6 +29,7 @@ from privity.errors import (
 from privity.roles.inference_proxy.service import TIMEOUTS_UNTIL_DOWN, InferenceProxy, ids_for, require_models
 from privity.testing.fake_http import FakeHttpClient, json_response
 from privity.testing.fake_llama import CANARY, FakeLlama, llama_error
+from privity.testing.sealed import SALT
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 HELLO = [{"role": "user", "content": "hello"}]
@@ -48,7 +49,8 @@ class Engine:
             raise self.now
         return self.now
 
-    async def answer(self, endpoint: str, body: Json) -> Answer:
+    async def answer(self, endpoint: str, body: Body) -> Answer:
+        assert isinstance(body, dict)
         return {"endpoint": endpoint, **body}
 
 
@@ -72,7 +74,7 @@ async def over(llama: FakeLlama) -> tuple[InferenceProxy, FakeHttpClient]:
 
 
 def body_of(members: Json) -> bytes:
-    return json.dumps({"model": "tiny", **members}).encode()
+    return json.dumps({"model": "tiny", "cache_salt": SALT, **members}).encode()
 
 
 async def whole(proxy: InferenceProxy, endpoint: str, **members: Any) -> Json:

@@ -7,7 +7,7 @@ import msgspec
 
 from privity.catalogue.model import in_order
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import Answer, EngineModel, Json
+from privity.engines.engine import OPENAI_ENDPOINTS, Answer, Body, EngineModel, Json, require_json, values_of
 from privity.engines.llama_cpp.choices import for_each_choice
 from privity.engines.llama_cpp.completion import as_events, wants_usage, with_usage_apart
 from privity.engines.llama_cpp.constrained import ConstrainedGeneration
@@ -102,17 +102,18 @@ class LlamaCppEngine:
             tasks.append("vision")
         return EngineModel(name, in_order(tasks), self._context)
 
-    async def answer(self, endpoint: str, body: Json) -> Answer:
+    async def answer(self, endpoint: str, body: Body) -> Answer:
         """Carry out one request; raises as `Engine.answer`."""
-        body = {key: value for key, value in body.items() if key in _UNDERSTOOD}
+        given = require_json(endpoint, body, OPENAI_ENDPOINTS)
+        known = values_of({key: value for key, value in given.items() if key in _UNDERSTOOD})
         match endpoint:
             case "/v1/embeddings":
-                return await self._embed(body)
+                return await self._embed(known)
             case "/v1/chat/completions":
-                return await for_each_choice(self._chat, body)
+                return await for_each_choice(self._chat, known)
             case _:
-                _check_completion(body)
-                return await for_each_choice(self._complete, body)
+                _check_completion(known)
+                return await for_each_choice(self._complete, known)
 
     async def _complete(self, body: Json) -> Answer:
         answer = await self._native("/v1/completions", body)

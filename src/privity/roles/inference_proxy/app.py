@@ -1,25 +1,46 @@
 """Routes of an inference proxy."""
 
-from collections.abc import AsyncGenerator
-
-import msgspec
-
-from privity.catalogue.model import TASK_OF_ENDPOINT
-from privity.engines.engine import Json
-from privity.errors import ApiError
-from privity.protocol.event_stream import encode_event
+from privity.errors import ApiError, NotSupportedError
+from privity.protocol.endpoints import ENDPOINTS, Endpoint, Form
+from privity.protocol.ocsp_policy import GpuStatus
+from privity.roles.inference_proxy.encryption import AnswerSeal, SealedRequest, SecretSource
+from privity.roles.inference_proxy.gpu_policy import check_policy
 from privity.roles.inference_proxy.service import InferenceProxy
-from privity.streams import Stream, owning
-from privity.transport.forward import error_event
 from privity.transport.tasks import Background
-from privity.transport.web import MAX_BODY, Handler, Reply, Request, StreamReply, WebApp, json_reply, require_json
+from privity.transport.web import (
+    EVENTS,
+    JSON,
+    MAX_BODY,
+    NO_SNIFFING,
+    PLAIN,
+    Handler,
+    Reply,
+    Request,
+    StreamReply,
+    WebApp,
+    json_reply,
+    require_json,
+    wants_events,
+)
 
-_EVENTS = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
-_encode = msgspec.json.Encoder().encode
+MAX_DOCUMENT = 50 * 1024 * 1024
+"""Bytes of a document's request (wire-protocol.md section 9)."""
+
+_NO_STORE = (b"cache-control", b"no-store")
+_METHODS = ("DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT")
 
 
-def build_app(proxy: InferenceProxy, background: Background) -> WebApp:
-    """Return the application."""
+def build_app(
+    proxy: InferenceProxy, secrets: SecretSource, background: Background, statuses: tuple[GpuStatus, ...] = ()
+) -> WebApp:
+    """Return the application.
+
+    Args:
+        proxy: what it serves.
+        secrets: where it has clients' secrets from.
+        background: holds the tasks that look after clients.
+        statuses: the OCSP statuses of the machine's GPUs, which each client's policy must accept.
+    """
 
     async def list_models(_request: Request) -> Reply:
         return json_reply({"object": "list", "data": proxy.catalogue.rows})
@@ -28,23 +49,45 @@ def build_app(proxy: InferenceProxy, background: Background) -> WebApp:
         asked = request.tail
         return json_reply(proxy.catalogue.find(asked).row(asked))
 
-    async def infer(request: Request) -> Reply | StreamReply:
-        require_json(request)
-        answer = await proxy.answer(request.path, await request.body(MAX_BODY))
-        return json_reply(answer) if isinstance(answer, dict) else StreamReply(200, _EVENTS, _encoded(answer))
+    async def refuse(_request: Request) -> Reply:
+        raise NotSupportedError("Nothing is behind this path. GET /v1/models is a good start.")
 
-    routes: dict[str, dict[str, Handler]] = {endpoint: {"POST": infer} for endpoint in TASK_OF_ENDPOINT}
+    routes: dict[str, dict[str, Handler]] = {
+        endpoint.path: {"POST": _answering(endpoint, proxy, secrets, statuses)} for endpoint in ENDPOINTS
+    }
     routes["/v1/models"] = {"GET": list_models}
     routes["/v1/models/"] = {"GET": retrieve_model}
-    return WebApp(routes, background)
+    routes["/"] = dict.fromkeys(_METHODS, refuse)  # comes last: all other paths
+    return WebApp(routes, background, error_headers=[PLAIN])
 
 
-@owning
-async def _encoded(events: Stream[Json]) -> AsyncGenerator[bytes]:
-    try:
-        async for event in events:
-            yield encode_event(_encode(event))
-    except ApiError as error:
-        yield error_event(error)
-        return
-    yield encode_event(b"[DONE]")
+def _answering(
+    endpoint: Endpoint, proxy: InferenceProxy, secrets: SecretSource, statuses: tuple[GpuStatus, ...]
+) -> Handler:
+    """Return what answers at an encrypted endpoint. What it raises is answered in clear, all else encrypted."""
+
+    async def answer(request: Request) -> Reply | StreamReply:
+        if endpoint.form is Form.JSON:
+            require_json(request)
+        body = await request.body(MAX_DOCUMENT if endpoint.form is Form.WHOLE else MAX_BODY)
+        sealed = SealedRequest(endpoint, request.path, request.headers, body)
+        secret = await secrets.find(sealed.secret_id)
+        if endpoint.form is not Form.WHOLE:
+            check_policy(request.headers, secret, statuses)
+        opened = sealed.open(secret)
+        try:
+            given = await proxy.answer(request.path, opened.content)
+        except ApiError as error:
+            return _refusal(error, opened.seal, as_event=wants_events(request.headers))
+        if not isinstance(given, dict):
+            return StreamReply(200, [EVENTS, _NO_STORE], opened.seal.events(200, given))
+        headers, encrypted = opened.seal.whole(200, given)
+        return Reply(200, [JSON, *headers], encrypted)
+
+    return answer
+
+
+def _refusal(error: ApiError, seal: AnswerSeal, *, as_event: bool) -> Reply:
+    headers, encrypted = seal.error(error, as_event=as_event)
+    kind = EVENTS if as_event else JSON
+    return Reply(error.status, [kind, NO_SNIFFING, *error.headers, *headers], encrypted)

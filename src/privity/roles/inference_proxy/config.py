@@ -1,8 +1,12 @@
 """Settings of an inference proxy."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
 
 from privity.engines.embedded.fetch import ModelFiles
+from privity.protocol.mesh import Identity
 
 ENGINE_TIMEOUT = 600.0
 """Seconds until an engine must begin its answer: long prompts on slow machines take minutes."""
@@ -29,6 +33,14 @@ class Settings:
     """Settings of one inference proxy; it runs the engine itself where `engine` is a model's files."""
 
     engine: RemoteEngine | ModelFiles
+    identity: Identity
+    """What it shows to gateways and to secret services."""
+    mesh_ca: x509.Certificate
+    """Who issued the secret services' certificates."""
+    secret_services: tuple[str, ...]
+    """Base URLs of their hand-out listeners."""
+    gpu_status: Path | None = None
+    """The file with the OCSP statuses of the machine's GPUs; None where there is nothing to check."""
     host: str = "127.0.0.1"
     port: int = 0
     engine_timeout: float = ENGINE_TIMEOUT

@@ -9,6 +9,8 @@ import msgspec
 from privity.engines.engine import Json
 from privity.errors import EngineFailedError, InvalidRequestError
 
+PATH = "/v1/embeddings"
+
 
 class _Row(msgspec.Struct):
     embedding: list[float]

@@ -11,12 +11,16 @@ from privity.engines.detect import DetectedEngine
 from privity.engines.embedded.fetch import ModelFiles
 from privity.engines.embedded.process import EngineProcess
 from privity.engines.embedded.sockets import socket_directory
+from privity.protocol.mesh import SECRET_SERVICE
 from privity.roles.inference_proxy.app import build_app
 from privity.roles.inference_proxy.config import LOOK_AT_OWN_ENGINE, LOOK_AT_REMOTE_ENGINE, RemoteEngine, Settings
+from privity.roles.inference_proxy.gpu_policy import read_statuses
+from privity.roles.inference_proxy.secrets import Secrets
 from privity.roles.inference_proxy.service import InferenceProxy
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.server import listening
 from privity.transport.tasks import Background
+from privity.transport.tls import client_context, server_context
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,7 @@ class Running:
     """An inference proxy that serves."""
 
     url: str
+    """For gateways, with TLS by the settings' identity."""
     proxy: InferenceProxy
 
 
@@ -32,10 +37,13 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
     """Run an inference proxy, and its engine where that is its own, for as long as the context lasts.
 
     Raises:
-        StartError: it can't listen, or the engine can't load the model.
+        StartError: it can't listen, the engine can't load the model, or the file of GPU statuses can't be read.
     """
+    statuses = read_statuses(settings.gpu_status) if settings.gpu_status is not None else ()
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(PooledHttpClient())
+        to_secrets = client_context(settings.mesh_ca, settings.identity)
+        mesh = await stack.enter_async_context(PooledHttpClient(tls=to_secrets, server_name=SECRET_SERVICE))
         engine = settings.engine
         if isinstance(engine, RemoteEngine):
             url, declared, files = engine.url, engine.declared_tasks, None
@@ -48,8 +56,10 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
         await proxy.refresh()
         background = await stack.enter_async_context(Background())
         background.start(_refresh_for_ever(proxy, pause), "engine watch")
-        app = build_app(proxy, background)
-        listener = listening(app, settings.host, settings.port, "inference proxy")
+        secrets = Secrets(mesh, settings.secret_services, background)
+        app = build_app(proxy, secrets, background, statuses)
+        tls = server_context(settings.identity)
+        listener = listening(app, settings.host, settings.port, "inference proxy", tls=tls)
         yield Running(await stack.enter_async_context(listener), proxy)
 
 

@@ -6,7 +6,8 @@ import msgspec
 from msgspec import Meta
 
 from privity.errors import InvalidRequestError, RouteNotFoundError
-from privity.protocol.members import MAX_MODEL_ID_CHARACTERS
+from privity.protocol.fields import MAX_MODEL_ID_CHARACTERS
+from privity.roles.inference_proxy.media import check_media
 
 MAX_CHOICES = 16
 """Choices of one request (`n`): each costs a generation."""
@@ -121,10 +122,31 @@ class _Embeddings(msgspec.Struct):
     dimensions: _Positive | None = None
 
 
+class _Block(msgspec.Struct):
+    type: str
+
+
+class _Turn(msgspec.Struct):
+    role: Literal["user", "assistant"]
+    content: str | list[_Block]
+
+
+class _Messages(msgspec.Struct):
+    """A request of Anthropic's API, as far as an engine or Privity would stumble over it."""
+
+    model: _ModelId
+    messages: Annotated[list[_Turn], Meta(min_length=1)]
+    max_tokens: _Positive
+    stream: bool | None = None
+    system: str | list[_Block] | None = None
+    tools: Annotated[list[dict[str, Any]], Meta(max_length=MAX_TOOLS)] | None = None
+
+
 _REQUESTS: dict[str, type[msgspec.Struct]] = {
     "/v1/chat/completions": _Chat,
     "/v1/completions": _Completion,
     "/v1/embeddings": _Embeddings,
+    "/v1/messages": _Messages,
 }
 
 
@@ -144,6 +166,9 @@ def check_request(endpoint: str, body: dict[str, Any]) -> None:
     match request:
         case _Chat():
             _check_chat(request)
+            check_media(body)
+        case _Messages():
+            check_media(body)
         case _Completion():
             _check_items(request.prompt, "prompt")
             _check_prompts(request)
@@ -240,14 +265,3 @@ def _check_prompts(request: _Completion) -> None:
 
 def _is_token(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def media_kinds(body: dict[str, Any]) -> set[str]:
-    """Return the kinds of the content parts of a checked chat request, other than text."""
-    kinds = {
-        part["type"]
-        for message in body["messages"]
-        if isinstance(message.get("content"), list)
-        for part in message["content"]
-    }
-    return kinds - {"text", "refusal"}

@@ -2,14 +2,13 @@
 
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from privity.catalogue.catalogue import Catalogue, require_task
 from privity.catalogue.model import Model
 from privity.engines.embedded.fetch import ModelFiles
-from privity.engines.engine import Answer, Engine, EngineModel, Json
+from privity.engines.engine import Answer, Engine, EngineModel
 from privity.errors import (
     InvalidRequestError,
     StartError,
@@ -18,10 +17,10 @@ from privity.errors import (
     UpstreamTimeoutError,
     WrongTaskError,
 )
-from privity.protocol.members import read_object
-from privity.roles.inference_proxy import embeddings
-from privity.roles.inference_proxy.requests import check_request, media_kinds
-from privity.streams import Stream, owning
+from privity.protocol.multipart import Part
+from privity.roles.inference_proxy.answers import public, public_events
+from privity.roles.inference_proxy.engine_request import EngineRequest, read_request
+from privity.roles.inference_proxy.media import PICTURES
 
 TIMEOUTS_UNTIL_DOWN = 2
 """Looks in a row that a busy engine may leave unanswered before its models leave the list: until then nobody knows."""
@@ -90,64 +89,38 @@ class InferenceProxy:
                 root=each.name,
             )
 
-    async def answer(self, endpoint: str, body: bytes) -> Answer:
+    async def answer(self, path: str, content: bytes | list[Part]) -> Answer:
         """Carry out one request.
 
         Args:
-            endpoint: a path of OpenAI's API.
-            body: as the client sent it.
+            path: an encrypted endpoint's.
+            content: the body, decrypted; a form's parts.
 
         Raises:
             ApiError: it can't be carried out. Also out of the events, for what goes wrong later.
         """
-        request = read_object(body)
-        check_request(endpoint, request)
-        asked = request["model"]
+        request = read_request(path, content)
         if not self._described:
             raise UnavailableError("The model's engine is not running at the moment.", param="model")
-        model = self.catalogue.find(asked)
-        require_task(model, asked, endpoint)
-        if endpoint == "/v1/chat/completions":
-            _check_abilities(model, request)
-        sent = request | {"model": model.root}
-        if endpoint == "/v1/embeddings":
-            answer = await self._engine.answer(endpoint, embeddings.engine_request(sent))
-            return _public(embeddings.shaped(_whole(answer), request), asked)
-        answer = await self._engine.answer(endpoint, sent)
-        return _public(answer, asked) if isinstance(answer, dict) else _public_events(answer, asked)
+        model = self.catalogue.find(request.model)
+        require_task(model, request.model, path)
+        _check_abilities(model, request)
+        answer = await self._engine.answer(path, request.for_engine(model.root or model.id))
+        if isinstance(answer, dict):
+            return public(request.shaped(answer), request.model, path)
+        return public_events(answer, request.model, path)
 
 
-def _whole(answer: Answer) -> Json:
-    if not isinstance(answer, dict):
-        raise TypeError("embeddings are never streamed")
-    return answer
-
-
-def _public(answer: Json, asked: str) -> Json:
-    """Return an answer, or one of its events, under the ID that was asked for and without the engine's own timings."""
-    answer["model"] = asked
-    answer.pop("timings", None)
-    return answer
-
-
-@owning
-async def _public_events(events: Stream[Json], asked: str) -> AsyncGenerator[Json]:
-    async for event in events:
-        yield _public(event, asked)
-
-
-def _check_abilities(model: Model, request: dict[str, Any]) -> None:
+def _check_abilities(model: Model, request: EngineRequest) -> None:
     """Refuse what the engine would fail at, or drop without a word."""
-    kinds = media_kinds(request)
-    if "image_url" in kinds and "vision" not in model.tasks:
-        raise WrongTaskError(f"The model `{request['model']}` takes no images.", param="messages")
-    if kinds - {"image_url"}:
+    if request.media & PICTURES and "vision" not in model.tasks:
+        raise WrongTaskError(f"The model `{request.model}` takes no images.", param="messages")
+    if others := request.media - PICTURES:
         raise InvalidRequestError(
-            f"Content parts of these types aren't supported: {', '.join(sorted(kinds - {'image_url'}))}.",
-            param="messages",
+            f"Content parts of these types aren't supported: {', '.join(sorted(others))}.", param="messages"
         )
-    if request.get("tools") and "tool_calling" not in model.tasks:
-        raise WrongTaskError(f"The model `{request['model']}` can't call tools.", param="tools")
+    if request.uses_tools and "tool_calling" not in model.tasks:
+        raise WrongTaskError(f"The model `{request.model}` can't call tools.", param="tools")
 
 
 def ids_for(name: str) -> tuple[str, ...]:

@@ -1,0 +1,39 @@
+"""An engine's answers as clients see them."""
+
+from collections.abc import AsyncGenerator, Iterator
+
+from privity.engines.engine import OPENAI_ENDPOINTS, Json
+from privity.streams import Stream, owning
+
+
+def public(answer: Json, asked: str, endpoint: str) -> Json:
+    """Return an answer, or one of its events, under the ID that was asked for and without the engine's own timings.
+
+    What a model thought is there under both of its names. OpenAI's answers always name the model; of Anthropic's
+    events only the first does, in the message that it begins; transcriptions don't.
+    """
+    for holder in (answer, answer.get("message")):
+        if isinstance(holder, dict) and ("model" in holder or (holder is answer and endpoint in OPENAI_ENDPOINTS)):
+            holder["model"] = asked
+    answer.pop("timings", None)
+    for part in _parts(answer):
+        if part.get("reasoning") is not None and part.get("reasoning_content") is None:
+            part["reasoning_content"] = part["reasoning"]
+    return answer
+
+
+@owning
+async def public_events(events: Stream[Json], asked: str, endpoint: str) -> AsyncGenerator[Json]:
+    """Yield the events of an answer, each as `public` returns it."""
+    async for event in events:
+        yield public(event, asked, endpoint)
+
+
+def _parts(answer: Json) -> Iterator[Json]:
+    """Yield the messages, or the deltas, of all choices."""
+    choices = answer.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        for name in ("message", "delta"):
+            part = choice.get(name) if isinstance(choice, dict) else None
+            if isinstance(part, dict):
+                yield part

@@ -1,0 +1,217 @@
+"""Requests decrypted, and answers encrypted (wire-protocol.md sections 4 and 5).
+
+A request is decrypted as a whole before its answer can be encrypted: no value of it can come after one of the answer.
+"""
+
+import re
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Protocol
+
+from privity.engines.engine import Json
+from privity.errors import ApiError, DecryptionError, EngineFailedError, NotEncryptedError
+from privity.http import Headers, header
+from privity.protocol import ending as ends
+from privity.protocol.bodies import seal_fields as turn_fields
+from privity.protocol.bodies import seal_object
+from privity.protocol.ending import Ending
+from privity.protocol.endpoints import Endpoint, Form
+from privity.protocol.event_stream import encode_event
+from privity.protocol.exchange import Opener, Sealer, addressed_to
+from privity.protocol.fields import Fields, scan
+from privity.protocol.multipart import Part, parse_form, turn_parts
+from privity.protocol.secret import Secret
+from privity.streams import Stream, owning
+
+_DONE = b"data: [DONE]\n\n"
+_LAST_ANTHROPIC_EVENT = "message_stop"
+_EVENT_TYPE = re.compile(r"[a-z_.]{1,64}")
+_MESSAGE = b"message"
+"""The type of events that name none (HTML Living Standard, section 9.2)."""
+
+Content = bytes | list[Part]
+_Form = Fields | list[Part] | bytes
+"""A body as it is encrypted."""
+
+
+class SecretSource(Protocol):
+    """Where secrets come from."""
+
+    async def find(self, secret_id: str) -> Secret:
+        """Return the secret of an ID that a client sent.
+
+        Raises:
+            UnknownSecretError: there is none.
+            UnavailableError: nobody can say.
+        """
+
+
+class AnswerSeal:
+    """Encrypts one answer.
+
+    Args:
+        endpoint: whose answer it is.
+        sealer: of the request's secret and nonce.
+        with_end: whether the answer carries its authenticated end: the request carried one.
+    """
+
+    def __init__(self, endpoint: Endpoint, sealer: Sealer, *, with_end: bool) -> None:
+        self._endpoint = endpoint
+        self._sealer = sealer
+        self._with_end = with_end
+
+    def whole(self, status: int, answer: Json) -> tuple[Headers, bytes]:
+        """Return an answer that is all there: the headers that belong to its encryption, and its body."""
+        ending = Ending(str(status))
+        body = self._object(answer, ending)
+        return self._end_header(ending), body
+
+    def error(self, error: ApiError, *, as_event: bool) -> tuple[Headers, bytes]:
+        """Return an error as `whole` does; it may be the one event of a stream."""
+        if not as_event:
+            return self.whole(error.status, self._error(error))
+        ending = Ending(str(error.status))
+        body = self.event(self._error(error), ending, b"error")
+        return self._end_header(ending), body
+
+    def error_event(self, error: ApiError) -> bytes:
+        """Return an error as the last event of a stream that has begun: it needs no other end."""
+        return self.event(self._error(error), Ending(""), b"error")
+
+    def events(self, status: int, events: Stream[Json]) -> Stream[bytes]:
+        """Return a stream's events, with its end; an error among them becomes the last event."""
+        ending = Ending(str(status))
+        return _anthropic(events, self, ending) if self._endpoint.anthropic else _openai(events, self, ending)
+
+    def event(self, value: Json, ending: Ending, event_type: bytes | None = None) -> bytes:
+        """Return the bytes of one event."""
+        ending.event(event_type or _MESSAGE)
+        return encode_event(self._object(value, ending), event_type)
+
+    def end(self, ending: Ending) -> bytes:
+        """Return the end of a stream, after its last value."""
+        return ends.as_comment(ending.seal(self._sealer)) if self._with_end else b""
+
+    def _end_header(self, ending: Ending) -> Headers:
+        return [(ends.HEADER, ending.seal(self._sealer))] if self._with_end else []
+
+    def _object(self, value: Json, ending: Ending) -> bytes:
+        return seal_object(value, self._endpoint.plain_answer, self._sealer.seal, ending)
+
+    def _error(self, error: ApiError) -> Json:
+        return error.anthropic_body() if self._endpoint.anthropic else error.body()
+
+
+@owning
+async def _openai(events: Stream[Json], seal: AnswerSeal, ending: Ending) -> AsyncGenerator[bytes]:
+    try:
+        async for value in events:
+            yield seal.event(value, ending)
+    except ApiError as error:
+        yield seal.error_event(error)
+        return
+    yield seal.end(ending) + _DONE
+
+
+@owning
+async def _anthropic(events: Stream[Json], seal: AnswerSeal, ending: Ending) -> AsyncGenerator[bytes]:
+    try:
+        async for value in events:
+            event_type = value.get("type")
+            if not isinstance(event_type, str) or _EVENT_TYPE.fullmatch(event_type) is None:
+                raise EngineFailedError("The engine sent an event of no known kind.")
+            event = seal.event(value, ending, event_type.encode())
+            yield seal.end(ending) + event if event_type == _LAST_ANTHROPIC_EVENT else event
+    except ApiError as error:
+        yield seal.error_event(error)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRequest:
+    """A request that was encrypted."""
+
+    content: Content
+    """The body, or a form's parts."""
+    seal: AnswerSeal
+
+
+class SealedRequest:
+    """A request whose address was read: the secret and the nonce that its first encrypted value names.
+
+    Args:
+        endpoint: an encrypted endpoint.
+        path: the request's.
+        headers: the request's.
+        body: the request's.
+
+    Raises:
+        InvalidRequestError: it isn't a body of the endpoint's form, or (`NotEncryptedError`) holds no encrypted value.
+    """
+
+    def __init__(self, endpoint: Endpoint, path: str, headers: Headers, body: bytes) -> None:
+        self._endpoint = endpoint
+        self._path = path
+        self._end = header(headers, ends.HEADER)
+        self._form = _read(endpoint.form, headers, body)
+        try:
+            self.secret_id, self._nonce = addressed_to(_first_value(self._form, endpoint))
+        except DecryptionError as error:
+            raise _not_encrypted() from error
+
+    def open(self, secret: Secret) -> OpenedRequest:
+        """Decrypt it.
+
+        Raises:
+            NotEncryptedError: one of its values is not encrypted, or not with this secret and this nonce, or not
+                authentic at its place; or its end is there and isn't authentic.
+        """
+        opener = Opener(secret, self._nonce)
+        ending = Ending(self._path)
+        try:
+            content = self._opened(opener, ending)
+            if self._end is not None:
+                ending.check(opener, self._end)
+        except DecryptionError as error:
+            raise _not_encrypted() from error
+        sealer = Sealer(secret, self._nonce)
+        return OpenedRequest(content, AnswerSeal(self._endpoint, sealer, with_end=self._end is not None))
+
+    def _opened(self, opener: Opener, ending: Ending) -> Content:
+        match self._form:
+            case Fields() as fields:
+                return turn_fields(fields, self._endpoint.plain_request, opener.open, ending)
+            case bytes() as whole:
+                return opener.open(whole)
+            case parts:
+                return turn_parts(parts, self._endpoint.plain_request, opener.open, ending)
+
+
+def _read(form: Form, headers: Headers, body: bytes) -> _Form:
+    match form:
+        case Form.JSON:
+            return scan(body)
+        case Form.MULTIPART:
+            return parse_form(body, header(headers, b"content-type"))
+        case Form.WHOLE:
+            return body
+
+
+def _first_value(form: _Form, endpoint: Endpoint) -> bytes:
+    """Return the first value that must be encrypted; nothing where there is none."""
+    plain = endpoint.plain_request
+    match form:
+        case Fields(is_array=True):
+            values = iter(form.values)
+        case Fields():
+            values = (value for name, value in zip(form.names, form.values, strict=True) if name not in plain)
+        case bytes():
+            return form
+        case _:
+            values = (part.value for part in form if part.is_file or part.name not in plain)
+    return next(values, b"")
+
+
+def _not_encrypted() -> NotEncryptedError:
+    return NotEncryptedError(
+        "The request isn't encrypted for this deployment, or was altered on its way: send it through `privity proxy`."
+    )

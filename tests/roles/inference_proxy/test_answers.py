@@ -1,0 +1,45 @@
+from typing import Any
+
+import pytest
+
+from privity.roles.inference_proxy.answers import public
+
+CHAT, MESSAGES, TRANSCRIPTIONS = "/v1/chat/completions", "/v1/messages", "/v1/audio/transcriptions"
+
+
+def choices(name: str, **part: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0}, {"index": 1, name: part}]}
+
+
+@pytest.mark.parametrize("name", ["message", "delta"])
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ({"reasoning": "so"}, {"reasoning": "so", "reasoning_content": "so"}),
+        ({"reasoning": "so", "reasoning_content": None}, {"reasoning": "so", "reasoning_content": "so"}),
+        ({"reasoning": "so", "reasoning_content": "x"}, {"reasoning": "so", "reasoning_content": "x"}),
+        ({"reasoning": None}, {"reasoning": None}),
+        ({"content": "x"}, {"content": "x"}),
+    ],
+)
+def test_reasoning_is_repeated(name: str, part: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert public(choices(name, **part), "m", CHAT) == {**choices(name, **expected), "model": "m"}
+
+
+@pytest.mark.parametrize("given", [None, [], 7, [None, 7, "x", [], {}, {"message": None, "delta": "x"}]])
+def test_choices_of_another_form_stay(given: Any) -> None:
+    assert public({"choices": given, "timings": 1}, "m", CHAT) == {"choices": given, "model": "m"}
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "expected"),
+    [
+        (MESSAGES, {"type": "ping"}, {"type": "ping"}),
+        (MESSAGES, {"model": "x"}, {"model": "m"}),
+        (MESSAGES, {"message": {"model": "x", "id": "1"}}, {"message": {"model": "m", "id": "1"}}),
+        (MESSAGES, {"message": "x"}, {"message": "x"}),
+        (TRANSCRIPTIONS, {"text": "x"}, {"text": "x"}),
+    ],
+)
+def test_the_model_is_named_where_the_api_names_it(path: str, given: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert public(given, "m", path) == expected
