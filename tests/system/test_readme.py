@@ -1,6 +1,7 @@
 """Every command of the README, run."""
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -8,10 +9,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from privity.protocol.mesh import MeshCa
 from privity.testing.fake_engine import MODEL, fake_engine
 from privity.testing.fake_hub import FakeHub
 from privity.testing.programs import PRIVITY, Up, free_port, http, program
@@ -103,17 +106,23 @@ def test_an_engine_that_runs_already(command: str, tmp_path: Path) -> None:
     assert ("tool_calling" in listed) == ("tool_calling" in command)
 
 
-def test_the_roles_as_programs_of_their_own(tmp_path: Path) -> None:
-    commands = [each for each in COMMANDS if re.search(r"privity (inference-proxy|gateway|proxy) .*--port", each)]
-    assert [words(each)[0] for each in commands] == ["inference-proxy", "gateway", "proxy"]
-    ports = {printed: str(free_port()) for printed in ("8080", "8081", "8082")}
+def test_the_roles_as_programs_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern = r"\.venv/bin/privity (mesh|secret-service|inference-proxy|gateway|proxy) "
+    commands = [each for each in COMMANDS if re.match(pattern, each)]
+    assert [words(each)[0] for each in commands] == ["mesh", "secret-service", "inference-proxy", "gateway", "proxy"]
+    ports = {str(printed): str(free_port()) for printed in range(8080, 8085)}
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([str(PRIVITY), *words(commands[0])], check=True)
     with fake_engine() as engine, contextlib.ExitStack() as roles:
-        for number, command in enumerate(commands):
+        for number, command in enumerate(commands[1:]):
             here = command.replace("http://localhost:8000/v1", engine.url)
             for printed, ours in ports.items():
                 here = here.replace(printed, ours)
             roles.enter_context(program(tmp_path / str(number), *words(here)))
         assert MODEL.encode() in http("GET", f"http://127.0.0.1:{ports['8080']}/v1/models").body
+        asked = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}).encode()
+        url = f"http://127.0.0.1:{ports['8080']}/v1/chat/completions"
+        assert http("POST", url, asked, content_type="application/json").status == 200
 
 
 def test_pip_installs_it_whole(tmp_path: Path) -> None:
@@ -126,9 +135,12 @@ def test_pip_installs_it_whole(tmp_path: Path) -> None:
         assert (tmp_path / name.removeprefix("src/")).is_file(), name
 
 
-def test_a_proxy_without_its_gateway_says_so(tmp_path: Path) -> None:
+def test_a_proxy_without_its_gateway_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (command,) = [each for each in COMMANDS if each.startswith("privity proxy")]
     port = free_port()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ca.pem").write_bytes(MeshCa.create(datetime.now(UTC)).certificate_pem())
+    (tmp_path / "key.txt").write_text("a-key")
     with program(tmp_path, *at_port(words(command), port)):
         answer = http("GET", f"http://127.0.0.1:{port}/v1/models")
     assert (answer.status, answer.error["code"]) == (503, "model_unavailable")
@@ -145,7 +157,7 @@ def test_there_is_no_command_that_is_not_run_here() -> None:
     run: list[Callable[[str], bool]] = [
         lambda each: each in ("make up", "make test", "curl localhost:8080/v1/models", "pip install ."),
         lambda each: each.startswith(".venv/bin/privity up --model "),
-        lambda each: bool(re.search(r"privity (inference-proxy|gateway|proxy|models)\b", each)),
+        lambda each: bool(re.search(r"privity (mesh|secret-service|inference-proxy|gateway|proxy|models)\b", each)),
     ]
     assert [each for each in COMMANDS if not any(known(each) for known in run)] == []
     assert os.access(PRIVITY, os.X_OK)

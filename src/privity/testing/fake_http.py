@@ -19,6 +19,7 @@ class SentRequest:
     headers: Headers
     body: bytes
     head_timeout: float | None
+    repeat: bool = True
 
     def json(self) -> Any:
         """Return the body's JSON value."""
@@ -81,10 +82,11 @@ class FakeHttpClient:
         headers: Headers = (),
         body: bytes | AsyncIterator[bytes] = b"",
         head_timeout: float | None = None,
+        repeat: bool = True,
     ) -> FakeResponse:
         """Return the server's answer."""
         whole = body if isinstance(body, bytes) else b"".join([piece async for piece in body])
-        request = SentRequest(method, url, list(headers), whole, head_timeout)
+        request = SentRequest(method, url, list(headers), whole, head_timeout, repeat)
         self.sent.append(request)
         response = self._server(request)
         self.answers.append(response)

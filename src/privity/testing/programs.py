@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,11 +76,11 @@ def is_alive(pid: int) -> bool:
 class Program:
     """One `privity` process; its screen and its log are files."""
 
-    def __init__(self, directory: Path, *arguments: str) -> None:
+    def __init__(self, directory: Path, *arguments: str, command: Sequence[str] = (str(PRIVITY),)) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.out, self.err = directory / "out", directory / "err"
         with self.out.open("wb") as out, self.err.open("wb") as err:
-            self.process = subprocess.Popen([PRIVITY, *arguments], stdout=out, stderr=err, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen([*command, *arguments], stdout=out, stderr=err, stdin=subprocess.DEVNULL)
 
     def wait_until_it_says(self, text: str, deadline: float = START_DEADLINE) -> None:
         """Wait for a text on its screen."""
@@ -103,9 +103,11 @@ class Program:
 
 
 @contextlib.contextmanager
-def program(directory: Path, *arguments: str, serves: str = " serves on ") -> Iterator[Program]:
+def program(
+    directory: Path, *arguments: str, serves: str = " serves on ", command: Sequence[str] = (str(PRIVITY),)
+) -> Iterator[Program]:
     """Run a program that serves for as long as the context lasts."""
-    started = Program(directory, *arguments)
+    started = Program(directory, *arguments, command=command)
     try:
         started.wait_until_it_says(serves)
         yield started

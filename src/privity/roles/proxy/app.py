@@ -2,11 +2,22 @@
 
 from urllib.parse import quote
 
-from privity.catalogue.model import TASK_OF_ENDPOINT
+from privity.errors import UnsupportedMediaError
+from privity.http import header
+from privity.protocol.endpoints import ENDPOINTS, Form, endpoint_of
 from privity.roles.proxy.guard import Guard
 from privity.roles.proxy.service import Proxy
 from privity.transport.tasks import Background
 from privity.transport.web import MAX_BODY, Handler, Reply, Request, StreamReply, WebApp, require_json
+
+MAX_UNSTRUCTURED_BODY = 25 * 1024 * 1024
+"""Bytes of a document: encrypted it is twice as long (wire-protocol.md section 9)."""
+
+MAX_UPLOAD = 50 * 1024 * 1024 + 1024 * 1024
+"""Bytes of a form: a file of 50 MiB and its other fields (wire-protocol.md section 9)."""
+
+_LIMITS = {Form.JSON: (MAX_BODY - 1024 * 1024) // 2, Form.MULTIPART: MAX_UPLOAD, Form.WHOLE: MAX_UNSTRUCTURED_BODY}
+"""Bytes of a plain body, whose hex must fit into what the deployment takes."""
 
 
 def build_app(proxy: Proxy, guard: Guard, background: Background) -> WebApp:
@@ -19,10 +30,21 @@ def build_app(proxy: Proxy, guard: Guard, background: Background) -> WebApp:
         return await proxy.retrieve_model(quote(request.tail, safe=""), request.headers)
 
     async def infer(request: Request) -> Reply | StreamReply:
-        require_json(request)
-        return await proxy.infer(request.path, request.headers, await request.body(MAX_BODY))
+        endpoint = endpoint_of(request.path)
+        form = endpoint.form if endpoint is not None else Form.JSON
+        if form is Form.JSON:
+            require_json(request)
+        elif form is Form.MULTIPART:
+            _require_form(request)
+        return await proxy.infer(request.path, request.headers, await request.body(_LIMITS[form]))
 
-    routes: dict[str, dict[str, Handler]] = {endpoint: {"POST": infer} for endpoint in TASK_OF_ENDPOINT}
+    routes: dict[str, dict[str, Handler]] = {endpoint.path: {"POST": infer} for endpoint in ENDPOINTS}
     routes["/v1/models"] = {"GET": list_models}
     routes["/v1/models/"] = {"GET": retrieve_model}
     return WebApp(routes, background, check=guard.check)
+
+
+def _require_form(request: Request) -> None:
+    kind = header(request.headers, b"content-type") or b""
+    if not kind.lower().startswith(b"multipart/form-data"):
+        raise UnsupportedMediaError("This endpoint takes multipart/form-data.")

@@ -1,9 +1,14 @@
 """Settings of a proxy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from cryptography.x509 import Certificate
 
 LIST_SECONDS = 0.4
 """Seconds that a model list is answered from memory: clients ask for it often, and it must be true within 5 s."""
+
+REVOKED_GRACE_SECONDS = 48 * 3600
+"""Seconds for which a GPU whose certificate was revoked is still accepted, as the deployed proxy has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,10 +17,19 @@ class Settings:
 
     gateway: str
     """Its base URL."""
+    mesh_ca: Certificate
+    """Whom the deployment's certificates must come from."""
     host: str = "127.0.0.1"
     port: int = 8080
     allowed_hosts: tuple[str, ...] = ()
     """Names besides the loopback ones that a request's `Host` may have."""
     allowed_origins: tuple[str, ...] = ()
     """Origins of web pages that may use this proxy."""
+    api_key: str | None = field(default=None, repr=False)
+    """The gateway's key; None takes it from the apps."""
+    shared_salt: str | None = field(default=None, repr=False)
+    """One cache salt for all requests that bring none; None gives each one of its own."""
+    ocsp_allow_unknown: bool = True
+    """Whether a GPU is accepted whose certificate's status nobody knows."""
+    ocsp_revoked_grace_seconds: int = REVOKED_GRACE_SECONDS
     list_seconds: float = LIST_SECONDS

@@ -3,10 +3,13 @@
 import contextlib
 from collections.abc import AsyncIterator
 
+from privity.roles.proxy.agreements import Agreements
 from privity.roles.proxy.app import build_app
 from privity.roles.proxy.config import Settings
 from privity.roles.proxy.guard import Guard
+from privity.roles.proxy.headers import HeaderPolicy
 from privity.roles.proxy.service import Proxy
+from privity.roles.proxy.surroundings import Surroundings
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.server import listening
 from privity.transport.tasks import Background
@@ -14,10 +17,25 @@ from privity.transport.tasks import Background
 
 @contextlib.asynccontextmanager
 async def serve(settings: Settings) -> AsyncIterator[str]:
-    """Run a proxy for as long as the context lasts, and yield its URL. Raises `StartError` where it can't listen."""
+    """Run a proxy for as long as the context lasts, and yield its URL. Raises `StartError` where it can't listen.
+
+    It serves before it has agreed on a secret: requests wait for that.
+    """
     async with PooledHttpClient() as http, Background() as background:
-        proxy = Proxy(http, settings.gateway, settings.list_seconds)
+        surroundings = Surroundings()
+        agreements = Agreements(http, settings.gateway, settings.mesh_ca, settings.api_key, background, surroundings)
+        policy = HeaderPolicy(settings.ocsp_allow_unknown, settings.ocsp_revoked_grace_seconds)
+        proxy = Proxy(
+            http,
+            settings.gateway,
+            agreements,
+            policy,
+            surroundings,
+            shared_salt=settings.shared_salt,
+            list_seconds=settings.list_seconds,
+        )
         guard = Guard(settings.host, settings.allowed_hosts, settings.allowed_origins)
         app = build_app(proxy, guard, background)
         async with listening(app, settings.host, settings.port, "proxy") as url:
+            background.start(agreements.keep_fresh(), "secret renewal")
             yield url

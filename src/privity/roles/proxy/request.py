@@ -1,0 +1,125 @@
+"""What an app's plain request becomes before it leaves (wire-protocol.md sections 4 to 7)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from privity.errors import InvalidRequestError
+from privity.protocol.bodies import seal_fields
+from privity.protocol.cache_salt import RANDOM_BYTES, check_salt, random_salt
+from privity.protocol.ending import Ending
+from privity.protocol.endpoints import Endpoint, Form
+from privity.protocol.exchange import Random, Sealer
+from privity.protocol.fields import Fields, check_model, read_model, scan
+from privity.protocol.multipart import BOUNDARY_BYTES, content_type, encode_form, parse_form, turn_parts
+from privity.protocol.shard_key import CONTENT_MEMBERS, shard_key
+
+_TRUE = b"true"
+_BOOLEANS = (None, b"null", b"false", _TRUE)
+_TRUE_IN_FORMS = frozenset({b"1", b"on", b"t", b"true", b"y", b"yes"})
+"""How forms say that they want a stream, in any case: the ways that engines understand."""
+
+
+Seal = Callable[[Sealer, Ending, Random], tuple[bytes, bytes]]
+"""Returns the content type and the body with its values encrypted, and tells the ending what stays plain."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainRequest:
+    """An app's request, checked as far as the proxy checks it."""
+
+    endpoint: Endpoint
+    seal: Seal
+    """May be called more than once, each time with another nonce."""
+    model: str | None = None
+    """The ID that it names; None where the endpoint knows no models."""
+    streams: bool = False
+    """Whether the answer must be an event stream."""
+    wants_usage: bool = True
+    """Whether a streamed answer may have an event for usage alone."""
+    shard_key: str | None = None
+    """What a gateway may know of the prompt's beginning; None where no cache salt is known."""
+
+
+def read_request(
+    endpoint: Endpoint, kind: bytes | None, body: bytes, shared_salt: str | None, random: Random
+) -> PlainRequest:
+    """Read and check an app's request.
+
+    Args:
+        endpoint: where it goes.
+        kind: its content type.
+        body: as the app sent it.
+        shared_salt: the cache salt of requests that bring none of their own; None gives each one of its own.
+        random: gives that many random bytes.
+
+    Raises:
+        InvalidRequestError: not what the endpoint takes, a repeated name, no model, or a cache salt that is too short.
+        ContextLengthError: the prompt is too large.
+    """
+    match endpoint.form:
+        case Form.JSON:
+            return _read_json(endpoint, body, shared_salt, random)
+        case Form.MULTIPART:
+            return _read_form(endpoint, kind, body)
+        case Form.WHOLE:
+            sent_as = kind or b"application/octet-stream"
+            return PlainRequest(endpoint, lambda sealer, _ending, _random: (sent_as, sealer.seal(body)))
+
+
+def _read_json(endpoint: Endpoint, body: bytes, shared_salt: str | None, random: Random) -> PlainRequest:
+    fields = scan(body)
+    if fields.is_array:
+        raise InvalidRequestError("The body must be a JSON object.", code="invalid_json")
+    model = read_model(fields)
+    if fields.get("stream") not in _BOOLEANS:
+        raise InvalidRequestError("`stream` must be true or false.", param="stream", code="invalid_value")
+    salt, key = _salted(fields, shared_salt, random) if endpoint.salted else (None, None)
+    added = {} if salt is None else {"cache_salt": msgspec.json.encode(salt)}
+
+    def seal(sealer: Sealer, ending: Ending, _random: Random) -> tuple[bytes, bytes]:
+        return b"application/json", seal_fields(fields, endpoint.plain_request, sealer.seal, ending, **added)
+
+    return PlainRequest(endpoint, seal, model, fields.get("stream") == _TRUE, _wants_usage(fields), key)
+
+
+def _salted(fields: Fields, shared_salt: str | None, random: Random) -> tuple[str | None, str | None]:
+    """Return the salt that has to be added, if any, and the shard key, where a salt is known."""
+    own = fields.get("cache_salt")
+    known = check_salt(own) if own is not None else shared_salt
+    if known is None:
+        return random_salt(random(RANDOM_BYTES)), None
+    content = {name: value for name, value in zip(fields.names, fields.values, strict=True) if name in CONTENT_MEMBERS}
+    return known if own is None else None, shard_key(content, known)
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+def _wants_usage(fields: Fields) -> bool:
+    options = fields.get("stream_options")
+    if options is None:
+        return False
+    try:
+        return bool(msgspec.json.decode(options, type=_StreamOptions).include_usage)
+    except msgspec.DecodeError:
+        return False  # null, or wrong: the inference proxy says what is wrong with it
+
+
+def _read_form(endpoint: Endpoint, kind: bytes | None, body: bytes) -> PlainRequest:
+    parts = parse_form(body, kind)
+    plain = {part.name: part.value for part in parts if not part.is_file and part.name in endpoint.plain_request}
+    if "model" not in plain:
+        raise InvalidRequestError(
+            "The field `model` is missing: GET /v1/models lists the models.", param="model", code="missing_model"
+        )
+    model = check_model(plain["model"].decode(errors="replace"))
+
+    def seal(sealer: Sealer, ending: Ending, random: Random) -> tuple[bytes, bytes]:
+        boundary = random(BOUNDARY_BYTES).hex().encode()
+        sealed = turn_parts(parts, endpoint.plain_request, sealer.seal, ending)
+        return content_type(boundary), encode_form(sealed, boundary)
+
+    return PlainRequest(endpoint, seal, model, plain.get("stream", b"").lower() in _TRUE_IN_FORMS)
