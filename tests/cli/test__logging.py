@@ -79,3 +79,9 @@ def test_configuring_again_replaces_what_was_configured(capsys: pytest.CaptureFi
     configure("info", "json")
     LOG.info("once")
     assert json.loads(capsys.readouterr().err)["message"] == "once"
+
+
+def test_a_library_that_shows_bytes_of_forms_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("debug", "text")
+    logging.getLogger("python_multipart.multipart").warning("Did not find boundary character %r", b"canary")
+    assert "canary" not in capsys.readouterr().err

@@ -291,3 +291,12 @@ def test_a_long_line_in_many_pieces_is_read_once() -> None:
     for _ in range(8_000):
         parser.feed(b"x" * 1_000)
     assert time.process_time() - before < 5  # a minute and more, if each piece were searched with all before it
+
+
+@pytest.mark.parametrize("stream", [b"data: 1\n\ndata: 2\ndata: 3\n\n", b"data: 1\nid: 7\n\n", b"data: 1\n\n: c\n\n"])
+def test_a_piece_that_only_begins_like_plain_events_is_read_line_by_line(stream: bytes) -> None:
+    begun = EventStreamParser()
+    begun.feed(b"data: 0\n\n")
+    line_by_line = EventStreamParser()
+    line_by_line.feed(b"data: 0\n\n")
+    assert begun.feed(stream) == [event for each in stream for event in line_by_line.feed(bytes([each]))]

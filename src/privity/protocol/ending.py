@@ -33,22 +33,25 @@ class Ending:
 
     def __init__(self, context: str) -> None:
         self._digest = hashlib.sha256()
-        self._add(b"c", context.encode())
+        self._note(b"c%d:%b" % (len(context), context.encode()))
 
     def plain(self, name: str, value: bytes) -> None:
         """Take in a plain member with the bytes of its value."""
-        self._add(b"p", name.encode(), value)
+        written = name.encode()
+        self._note(b"p%d:%b%d:%b" % (len(written), written, len(value), value))
 
     def sealed(self, name: str, *, is_file: bool = False) -> None:
         """Take in the name of the next encrypted value, which its encryption does not cover."""
-        self._add(b"f" if is_file else b"s", name.encode())
+        written = name.encode()
+        self._note(b"%b%d:%b" % (b"f" if is_file else b"s", len(written), written))
 
     def event(self, event_type: bytes) -> None:
         """Take in the type of a stream's next event."""
-        self._add(b"e", event_type)
+        self._note(b"e%d:%b" % (len(event_type), event_type))
 
-    def _add(self, kind: bytes, *texts: bytes) -> None:
-        self._digest.update(kind + b"".join([len(text).to_bytes(8, "big") + text for text in texts]))
+    def _note(self, text: bytes) -> None:
+        """Take in a note that begins with its kind and holds the length of each of its texts."""
+        self._digest.update(text)
 
     def seal(self, sealer: Sealer) -> bytes:
         """Return the end, after the last value."""

@@ -9,6 +9,7 @@ MAX_EVENT_BYTES = 16 * 1024 * 1024
 """Bytes of one unfinished event. A long answer with log probabilities stays far below; an endless line does not."""
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_PLAIN_EVENT = b"data: "
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _KEPT = re.compile(rb"(?:(?:event|id|retry)?:|(?:event|id|retry)\Z)[\t -~]*")
 """Lines without data that count and are passed on. The standard ignores most others, but who reads less strictly, or
@@ -64,6 +65,10 @@ class EventStreamParser:
             piece = piece.removeprefix(b"\n")
         if not piece:
             return []
+        if self._is_between_events and piece.startswith(_PLAIN_EVENT) and len(piece) <= self._max_event_bytes:
+            plain = _plain_events(piece)
+            if plain is not None:
+                return plain
         unread = self._unread
         searched = len(unread)  # what is known to hold no line end: a long line is not read anew for each piece
         unread += piece
@@ -84,6 +89,10 @@ class EventStreamParser:
         del unread[:start]
         self._check_room(len(unread))
         return events
+
+    @property
+    def _is_between_events(self) -> bool:
+        return not (self._at_start or self._unread or self._data or self._others)
 
     def _check_room(self, line_bytes: int) -> None:
         if self._size + line_bytes > self._max_event_bytes:
@@ -123,6 +132,19 @@ class EventStreamParser:
         if rest:
             self._line(rest)
         return self._dispatch()
+
+
+def _plain_events(piece: bytes) -> list[Event] | None:
+    """Return the events of a piece that consists of whole ones with one `data:` line each; None for any other.
+
+    This is how engines and proxies write most of their streams, and it costs a third of looking at each line.
+    """
+    if b"\r" in piece or not piece.endswith(b"\n\n"):
+        return None
+    blocks = piece[len(_PLAIN_EVENT) : -2].split(b"\n\n" + _PLAIN_EVENT)
+    if any(b"\n" in block for block in blocks):
+        return None
+    return [Event(b"message", block) for block in blocks]
 
 
 def encode_event(data: bytes, event_type: bytes | None = None) -> bytes:

@@ -141,6 +141,7 @@ def _first_value(endpoint: Endpoint, request: SentRequest) -> bytes:
 
 def _opened(endpoint: Endpoint, request: SentRequest, opener: Opener, ending: Ending) -> Asked:
     if endpoint.form is Form.WHOLE:
+        ending.plain("content-type", header(request.headers, b"content-type") or b"")
         return Asked(request, opener.open(request.body))
     if endpoint.form is Form.MULTIPART:
         parts = parse_form(request.body, header(request.headers, b"content-type"))

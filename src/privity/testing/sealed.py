@@ -139,7 +139,9 @@ class SealingClient:
         self, endpoint: Endpoint, content: bytes | Mapping[str, object] | Sequence[Part], seal: Turn, ending: Ending
     ) -> tuple[bytes, bytes]:
         if endpoint.form is Form.WHOLE and isinstance(content, bytes):
-            return b"application/octet-stream", seal(content)
+            kind = b"application/octet-stream"
+            ending.plain("content-type", kind)
+            return kind, seal(content)
         if endpoint.form is Form.JSON and isinstance(content, bytes | Mapping):
             text = content if isinstance(content, bytes) else json.dumps(content).encode()
             return b"application/json", seal_fields(scan(text), endpoint.plain_request, seal, ending)

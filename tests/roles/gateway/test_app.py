@@ -537,7 +537,9 @@ async def test_an_agreement_is_opaque_and_brings_its_content_type_and_nothing_el
         assert header(got.headers, b"content-type") == b"application/json"
         assert header(got.headers, b"set-cookie") is None
         kind = (b"content-type", b"application/json; x=y")
-        assert asked.secret_services.sent == [SentRequest("POST", f"http://first{PATH}", [kind], body, AGREEMENT_TIMEOUT)]
+        assert asked.secret_services.sent == [
+            SentRequest("POST", f"http://first{PATH}", [kind], body, AGREEMENT_TIMEOUT)
+        ]
         assert asked.inferred == []
 
 

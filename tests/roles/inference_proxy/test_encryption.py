@@ -15,7 +15,7 @@ from privity.protocol.endpoints import ENDPOINTS, endpoint_of
 from privity.protocol.exchange import Sealer
 from privity.protocol.multipart import Part, encode_form, parse_form
 from privity.protocol.secret import Secret
-from privity.roles.inference_proxy.encryption import Content, SealedRequest
+from privity.roles.inference_proxy.encryption import MAX_QUOTES, Content, SealedRequest
 from privity.testing.sealed import SECRET, FixedSecrets, SealedExchange, SealingClient
 
 CHAT, MESSAGES, DOCUMENTS = "/v1/chat/completions", "/v1/messages", "/unstructured/general"
@@ -278,3 +278,18 @@ async def test_any_content_type_is_a_forms_or_the_clients_error(rest: bytes, sta
     sealed = SealingClient().seal(TRANSCRIPTIONS, FORM)
     with pytest.raises(InvalidRequestError):
         await opened(sealed, [(b"content-type", start + rest)])
+
+
+async def test_thousands_of_members_are_refused_before_they_are_cut_apart() -> None:
+    body = b"{" + b",".join(b'"%d":""' % number for number in range(MAX_QUOTES // 4 + 1)) + b"}"
+    with pytest.raises(InvalidRequestError) as caught:
+        await opened(SealedExchange(CHAT, [], body, chat().opener))
+    assert caught.value.code == "too_many_members"
+
+
+async def test_a_document_whose_content_type_was_altered() -> None:
+    """Another boundary would cut the same bytes into other fields."""
+    sealed = SealingClient(with_end=True).seal(DOCUMENTS, b"a document")
+    headers = [(name, b"text/html" if name == b"content-type" else value) for name, value in sealed.headers]
+    with pytest.raises(NotEncryptedError):
+        await opened(sealed, headers)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from privity.engines.engine import Json
-from privity.errors import ApiError, DecryptionError, EngineFailedError, NotEncryptedError
+from privity.errors import ApiError, DecryptionError, EngineFailedError, InvalidRequestError, NotEncryptedError
 from privity.http import Headers, header
 from privity.protocol import ending as ends
 from privity.protocol.bodies import seal_fields as turn_fields
@@ -28,6 +28,10 @@ _LAST_ANTHROPIC_EVENT = "message_stop"
 _EVENT_TYPE = re.compile(r"[a-z_.]{1,64}")
 _MESSAGE = b"message"
 """The type of events that name none (HTML Living Standard, section 9.2)."""
+
+MAX_QUOTES = 20_000
+"""Quotation marks of an encrypted JSON body. Each member has four, and thousands of small members, unlike a few large
+ones, cost many times their bytes."""
 
 Content = bytes | list[Part]
 _Form = Fields | list[Part] | bytes
@@ -152,6 +156,7 @@ class SealedRequest:
         self._endpoint = endpoint
         self._path = path
         self._end = header(headers, ends.HEADER)
+        self._kind = header(headers, b"content-type") or b""
         self._form = _read(endpoint.form, headers, body)
         try:
             self.secret_id, self._nonce = addressed_to(_first_value(self._form, endpoint))
@@ -181,6 +186,7 @@ class SealedRequest:
             case Fields() as fields:
                 return turn_fields(fields, self._endpoint.plain_request, opener.open, ending)
             case bytes() as whole:
+                ending.plain("content-type", self._kind)  # it says how the body is cut
                 return opener.open(whole)
             case parts:
                 return turn_parts(parts, self._endpoint.plain_request, opener.open, ending)
@@ -189,6 +195,8 @@ class SealedRequest:
 def _read(form: Form, headers: Headers, body: bytes) -> _Form:
     match form:
         case Form.JSON:
+            if body.count(b'"') > MAX_QUOTES:
+                raise InvalidRequestError("The body has too many members.", code="too_many_members")
             return scan(body)
         case Form.MULTIPART:
             return parse_form(body, header(headers, b"content-type"))

@@ -64,8 +64,15 @@ def read_request(
         case Form.MULTIPART:
             return _read_form(endpoint, kind, body)
         case Form.WHOLE:
-            sent_as = kind or b"application/octet-stream"
-            return PlainRequest(endpoint, lambda sealer, _ending, _random: (sent_as, sealer.seal(body)))
+            return _read_whole(endpoint, kind or b"application/octet-stream", body)
+
+
+def _read_whole(endpoint: Endpoint, kind: bytes, body: bytes) -> PlainRequest:
+    def seal(sealer: Sealer, ending: Ending, _random: Random) -> tuple[bytes, bytes]:
+        ending.plain("content-type", kind)  # it says how the body is cut
+        return kind, sealer.seal(body)
+
+    return PlainRequest(endpoint, seal)
 
 
 def _read_json(endpoint: Endpoint, body: bytes, shared_salt: str | None, random: Random) -> PlainRequest:
