@@ -51,7 +51,16 @@ def test_the_screen_shows_where_it_serves_and_what(running: Up) -> None:
     port = running.url.rsplit(":", 1)[1]
     assert f"http://localhost:{port}" in screen
     assert f"curl localhost:{port}/v1/models" in screen
-    for listed in (*CHAT, *EMBED, "generate, tool_calling", "embed", "Ctrl-C", "encrypted", "mesh-ca.pem", "nothing is attested"):
+    for listed in (
+        *CHAT,
+        *EMBED,
+        "generate, tool_calling",
+        "embed",
+        "Ctrl-C",
+        "encrypted",
+        "mesh-ca.pem",
+        "nothing is attested",
+    ):
         assert listed in screen
 
 
