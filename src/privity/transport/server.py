@@ -28,6 +28,9 @@ STOP_GRACE = 2
 KEEP_ALIVE = 75
 """Seconds that an idle connection is kept: longer than clients keep theirs, so that they close first."""
 
+DATE_SECONDS = 1.0
+"""Seconds for which answers have the same `date`: it has no fractions."""
+
 BACKLOG = 1024
 """Connections that wait to be accepted."""
 
@@ -155,10 +158,23 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.serving = asyncio.Event()
+        self._stopped = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    def stop(self) -> None:
+        """Begin to stop."""
+        self.should_exit = True
+        self._stopped.set()
+
+    async def main_loop(self) -> None:
+        """Keep the `date` of answers fresh until it is stopped. uvicorn's own loop wakes up ten times as often."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DATE_SECONDS):
+                    await self._stopped.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
@@ -214,7 +230,7 @@ async def listening(
         try:
             yield _url(listener, "http" if tls is None else "https")
         finally:
-            server.should_exit = True
+            server.stop()
             await running
 
 

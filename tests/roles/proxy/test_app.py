@@ -1,46 +1,47 @@
-"""A proxy's routes over a real listener, in front of a gateway that is a function."""
+"""A proxy's routes over a real listener, in front of a deployment that is a function."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from privity.roles.proxy.app import build_app
+from privity.roles.proxy.app import _LIMITS, MAX_UNSTRUCTURED_BODY, MAX_UPLOAD, build_app
 from privity.roles.proxy.guard import Guard
-from privity.roles.proxy.service import Proxy
-from privity.testing.fake_http import FakeHttpClient, SentRequest, json_response
+from privity.testing.fake_deployment import FakeDeployment
+from privity.testing.fake_http import SentRequest
+from privity.testing.proxy_rig import CHAT, Rig
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.server import listening
 from privity.transport.tasks import Background
 from privity.transport.web import MAX_BODY
 
-CHAT = "/v1/chat/completions"
-BODY = b'{"model": "chat"}'
+BODY = b'{"model": "m", "messages": []}'
+FORM = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nb\r\n--x--\r\n'  # fmt: skip  # noqa: E501
+FORM_TYPE = ("content-type", "multipart/form-data; boundary=x")
+TRANSCRIPTIONS = "/v1/audio/transcriptions"
+UNSTRUCTURED = "/unstructured/general/v0/general"
 
 
 @asynccontextmanager
-async def proxy() -> AsyncIterator[tuple[str, FakeHttpClient]]:
-    gateway = FakeHttpClient(lambda request: json_response({"url": request.url}))
-    served = Proxy(gateway, "http://gateway", 0)
-    guard = Guard("127.0.0.1", (), ("https://app.example",))
-    async with (
-        Background() as background,
-        listening(build_app(served, guard, background), "127.0.0.1", 0, "proxy") as url,
-    ):
-        yield url, gateway
+async def proxy() -> AsyncIterator[tuple[str, Rig]]:
+    async with Background() as background:
+        rig = Rig(FakeDeployment({"object": "x", "id": "c1"}), background)
+        guard = Guard("127.0.0.1", (), ("https://app.example",))
+        async with listening(build_app(rig.proxy, guard, background), "127.0.0.1", 0, "proxy") as url:
+            yield url, rig
 
 
 async def ask(
     method: str, path: str, *headers: tuple[str, str], body: bytes = b""
 ) -> tuple[int, dict[str, Any], list[SentRequest]]:
     """Return the status, the JSON body, and what the gateway heard."""
-    async with proxy() as (url, gateway), PooledHttpClient() as client:
+    async with proxy() as (url, rig), PooledHttpClient() as client:
         sent = [(name.encode(), value.encode()) for name, value in headers]
         async with await client.request(method, url + path, headers=sent, body=body, head_timeout=20) as response:
-            return response.status, json.loads(await response.read(1 << 20) or b"{}"), gateway.sent
+            return response.status, json.loads(await response.read(1 << 20) or b"{}"), rig.sent
 
 
 @pytest.mark.parametrize(
@@ -57,30 +58,43 @@ async def ask(
     ],
 )
 async def test_models_are_asked_for_under_an_encoded_id(asked: str, url: str) -> None:
-    status, body, _ = await ask("GET", asked)
-    assert (status, body) == (200, {"url": f"http://gateway{url}"})
+    status, _, sent = await ask("GET", asked)
+    assert (status, [each.url for each in sent]) == (200, [f"http://gateway{url}"])
 
 
-@pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/v1/embeddings"])
-@pytest.mark.parametrize("kind", [[], [("content-type", "application/json")]], ids=["no type", "JSON"])
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/v1/embeddings", "/v1/messages"])
+@pytest.mark.parametrize("kind", [[], [("content-type", "application/json; charset=utf-8")]], ids=["no type", "JSON"])
 async def test_an_endpoint_takes_json(path: str, kind: list[tuple[str, str]]) -> None:
-    status, body, sent = await ask("POST", path, *kind, body=BODY)
-    assert (status, body) == (200, {"url": f"http://gateway{path}"})
-    assert sent[0].body == BODY
+    status, body, sent = await ask("POST", path + "?canary", *kind, body=BODY)
+    assert (status, body) == (200, {"object": "x", "id": "c1"})
+    assert [each.url for each in sent] == ["http://gateway" + path]
+
+
+@pytest.mark.parametrize(("path", "body"), [(TRANSCRIPTIONS, FORM), (UNSTRUCTURED, FORM)])
+async def test_an_endpoint_takes_a_form(path: str, body: bytes) -> None:
+    status, _, sent = await ask("POST", path, FORM_TYPE, body=body)
+    assert (status, [each.url for each in sent]) == (200, ["http://gateway" + path])
 
 
 @pytest.mark.parametrize(
     ("method", "path", "headers", "body", "status", "code"),
     [
         ("POST", CHAT, [("content-type", "text/plain")], BODY, 415, "unsupported_media_type"),
+        ("POST", CHAT, [FORM_TYPE], FORM, 415, "unsupported_media_type"),
+        ("POST", TRANSCRIPTIONS, [], FORM, 415, "unsupported_media_type"),
+        ("POST", TRANSCRIPTIONS, [("content-type", "application/json")], BODY, 415, "unsupported_media_type"),
+        ("POST", TRANSCRIPTIONS, [("content-type", "multipart/form-data")], FORM, 400, "invalid_form"),
         ("POST", CHAT, [("origin", "http://evil.example")], BODY, 403, "origin_not_allowed"),
         ("GET", "/v1/models", [("origin", "null")], b"", 403, "origin_not_allowed"),
         ("POST", CHAT, [], b"{", 400, "invalid_json"),
         ("POST", CHAT, [], b"{}", 400, "missing_model"),
+        ("POST", CHAT, [], b'{"model": "m", "x": 1, "x": 2}', 400, "repeated_member"),
         ("GET", CHAT, [], b"", 405, "method_not_allowed"),
         ("OPTIONS", CHAT, [("origin", "https://app.example")], b"", 405, "method_not_allowed"),
         ("POST", "/v1/models", [], b"{}", 405, "method_not_allowed"),
         ("POST", "/v1/responses", [], BODY, 404, "unknown_url"),
+        ("POST", "/unstructured/", [FORM_TYPE], FORM, 404, "unknown_url"),
+        ("POST", "/privatemode/v1/secret", [], b"{}", 404, "unknown_url"),
         ("GET", "/", [], b"", 404, "unknown_url"),
         ("GET", "/v1/models/", [], b"", 404, "unknown_url"),
     ],
@@ -91,6 +105,11 @@ async def test_what_is_not_answered_goes_nowhere(
     answered, error, sent = await ask(method, path, *headers, body=body)
     assert (answered, error["error"]["code"]) == (status, code)
     assert sent == []
+
+
+async def test_an_error_on_anthropics_endpoint_has_its_form() -> None:
+    status, error, _ = await ask("POST", "/v1/messages", body=b"{}")
+    assert (status, error["type"], error["error"]["type"]) == (400, "error", "invalid_request_error")
 
 
 async def test_a_listed_origin_is_answered() -> None:
@@ -106,18 +125,51 @@ async def test_a_name_that_only_resolves_to_this_machine_is_refused(host: bytes 
     assert b'"code":"host_not_allowed"' in answer
 
 
-async def test_a_body_over_the_limit_is_refused_before_it_is_read() -> None:
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % (MAX_BODY + 1)
-    answer = await raw(head)
+@pytest.mark.parametrize(
+    ("path", "kind", "limit"),
+    [
+        (CHAT, b"application/json", (MAX_BODY - 1024 * 1024) // 2),
+        (TRANSCRIPTIONS, b"multipart/form-data; boundary=x", MAX_UPLOAD),
+        (UNSTRUCTURED, b"multipart/form-data; boundary=x", MAX_UNSTRUCTURED_BODY),
+    ],
+)
+async def test_a_body_over_the_limit_is_refused_before_it_is_read(path: str, kind: bytes, limit: int) -> None:
+    head = b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n"
+    answer = await raw(head % (path.encode(), kind, limit + 1))
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"code":"request_too_large"' in answer
 
 
+def test_a_body_of_any_allowed_size_fits_the_wire_when_it_is_encrypted() -> None:
+    for limit in _LIMITS.values():
+        assert 2 * limit <= MAX_BODY
+
+
 async def raw(request: bytes) -> bytes:
-    async with proxy() as (url, gateway):
+    async with proxy() as (url, rig):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
         writer.write(request)
         answer = await reader.read()
         writer.close()
-        assert gateway.sent == []
+        assert rig.http.sent == []
     return answer
+
+
+@pytest.mark.parametrize(
+    "tamper", [lambda _: b"canary", lambda body: body[:-5], lambda _: b"[" * 9999], ids=["nonsense", "cut", "deep"]
+)
+async def test_a_bad_answer_is_a_clean_error_and_no_defect(
+    tamper: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with proxy() as (url, rig), PooledHttpClient() as client:
+
+        def alter(_request: SentRequest, response: Any) -> Any:
+            response.pieces = [tamper(b"".join(response.pieces))]
+            return response
+
+        rig.deployment.tamper = alter
+        async with await client.request("POST", url + CHAT, body=BODY, head_timeout=20) as response:
+            error = json.loads(await response.read(1 << 20))["error"]
+    assert (response.status, error["code"]) == (502, "answer_not_authentic")
+    assert "defect" not in caplog.text
+    assert "canary" not in caplog.text + error["message"]

@@ -1,278 +1,276 @@
-import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import Callable
 
 import pytest
 
-from privity.errors import ApiError, InvalidRequestError, UpstreamTimeoutError, UpstreamUnreachableError
-from privity.http import Headers
-from privity.roles.proxy.service import MAX_KEYS, Proxy
-from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, Server, event_response, json_response
-from privity.transport.forward import MAX_WHOLE_ANSWER
-from privity.transport.web import Reply, StreamReply
-
-GATEWAY = "http://gateway"
-CHAT = "/v1/chat/completions"
-LIST_SECONDS = 5.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Gateway:
-    """A proxy, what its gateway hears, and the time."""
-
-    def __init__(self, server: Server = lambda _: json_response({"object": "list", "data": []})) -> None:
-        self.http = FakeHttpClient(server)
-        self.clock = Clock()
-        self.proxy = Proxy(self.http, GATEWAY, LIST_SECONDS, self.clock)
-
-    @property
-    def asked(self) -> int:
-        return len(self.http.sent)
-
-
-def key(name: str) -> Headers:
-    return [(b"authorization", f"Bearer {name}".encode())]
-
-
-# Requests
-
-
-@pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/v1/embeddings"])
-async def test_a_request_goes_on_with_its_bytes_and_its_model_in_a_header(path: str) -> None:
-    body = b'{ "x" : 0.70, "model" : "org\\/chat" , "stream": true}'
-    gateway = Gateway(lambda _: event_response([{"n": 1}]))
-    reply = await gateway.proxy.infer(path, [], body)
-    assert isinstance(reply, StreamReply)
-    assert b"".join([chunk async for chunk in reply.chunks]) == b'data: {"n": 1}\n\ndata: [DONE]\n\n'
-    (sent,) = gateway.http.sent
-    assert (sent.method, sent.url, sent.body) == ("POST", GATEWAY + path, body)
-    assert sent.headers == [(b"content-type", b"application/json"), (b"privatemode-target-model", b"org/chat")]
-
-
-@pytest.mark.parametrize(
-    ("written", "header"),
-    [
-        ('"chat"', b"chat"),
-        ('"org/chat:q4"', b"org/chat:q4"),
-        ('"modèle-€-模型"', "modèle-€-模型".encode()),
-        ('"\\u6a21\\u578b"', "模型".encode()),
-        ('"\\ud83d\\ude00"', "😀".encode()),
-        ('"' + "m" * 256 + '"', b"m" * 256),
-    ],
+from privity.errors import (
+    ApiError,
+    EngineFailedError,
+    RouteNotFoundError,
+    UnavailableError,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamTimeoutError,
+    UpstreamUnreachableError,
 )
-async def test_the_header_names_the_model_that_the_body_names(written: str, header: bytes) -> None:
-    gateway = Gateway()
-    await gateway.proxy.infer(CHAT, [], f'{{"model": {written}}}'.encode())
-    assert (b"privatemode-target-model", header) in gateway.http.sent[0].headers
+from privity.http import header
+from privity.protocol.event_stream import EventStreamParser
+from privity.protocol.exchange import addressed_to
+from privity.protocol.fields import scan
+from privity.roles.proxy.service import RESET_PAUSE
+from privity.testing.fake_deployment import FakeDeployment, plain_error
+from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, event_response, json_response
+from privity.testing.proxy_rig import CHAT, GATEWAY, Rig
+from privity.transport.web import StreamReply
+
+MakeRig = Callable[..., Rig]
+CHUNK = {"id": "c1", "choices": [{"index": 0, "delta": {"content": "canary-answer"}}]}
+UNKNOWN = b"no secret for ID"
 
 
-@pytest.mark.parametrize(
-    ("body", "code", "param"),
-    [
-        (b"", "invalid_json", None),
-        (b"{", "invalid_json", None),
-        (b"[]", "invalid_json", None),
-        (b'"model"', "invalid_json", None),
-        (b'{"model": "chat"} x', "invalid_json", None),
-        (b'{"model": "\xff"', "invalid_json", None),
-        (b"\xef\xbb\xbf{}", "invalid_json", None),
-        (b"[" * 100_000, "invalid_json", None),
-        (b"{}", "missing_model", "model"),
-        (b'{"Model": "chat"}', "missing_model", "model"),
-        (b'{"model": null}', "invalid_model", "model"),
-        (b'{"model": 5}', "invalid_model", "model"),
-        (b'{"model": ["chat"]}', "invalid_model", "model"),
-        (b'{"model": ""}', "invalid_model", "model"),
-        (b'{"model": "a\\nb"}', "invalid_model", "model"),
-        (b'{"model": "a\\u0000b"}', "invalid_model", "model"),
-        (b'{"model": "\\r\\nauthorization: x"}', "invalid_model", "model"),
-        (b'{"model": "\\ud800"}', "invalid_json", None),
-        (b'{"model": "' + b"m" * 257 + b'"}', "invalid_model", "model"),
-    ],
-)
-async def test_a_body_that_names_no_model_is_a_400_and_nothing_is_sent(
-    body: bytes, code: str, param: str | None
-) -> None:
-    gateway = Gateway()
-    with pytest.raises(InvalidRequestError) as caught:
-        await gateway.proxy.infer(CHAT, [], body)
-    assert (caught.value.status, caught.value.code, caught.value.param) == (400, code, param)
-    assert gateway.http.sent == []
+def nonce(request: SentRequest) -> bytes:
+    return addressed_to(scan(request.body).get("messages") or b"")[1]
 
 
-LEAVE = {b"accept", b"anthropic-beta", b"anthropic-version", b"authorization"}
-STAY = {
-    *(b"accept-encoding", b"accept-language", b"connection", b"content-length", b"content-type", b"cookie"),
-    *(b"forwarded", b"host", b"openai-organization", b"origin", b"privatemode-target-model", b"proxy-authorization"),
-    *(b"referer", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"user-agent", b"via", b"x-api-key"),
-    *(b"x-forwarded-for", b"x-request-id", b"x-stainless-os"),
-}
-ALL_HEADERS: Headers = [(name, b"canary") for name in sorted(LEAVE | STAY)]
+def failing(deployment: FakeDeployment, *failures: UpstreamError | FakeResponse) -> FakeHttpClient:
+    """Return a client whose first encrypted requests fail in these ways."""
+    remaining = list(failures)
 
-
-@pytest.mark.parametrize("action", ["infer", "list", "retrieve"])
-async def test_only_listed_headers_leave(action: str) -> None:
-    gateway = Gateway()
-    match action:
-        case "infer":
-            await gateway.proxy.infer(CHAT, ALL_HEADERS, b'{"model": "chat"}')
-        case "list":
-            await gateway.proxy.list_models(ALL_HEADERS)
-        case _:
-            await gateway.proxy.retrieve_model("chat", ALL_HEADERS)
-    (sent,) = gateway.http.sent
-    assert {name for name, value in sent.headers if value == b"canary"} == LEAVE
-    ours = [(name, value) for name, value in sent.headers if value != b"canary"]
-    json_of_chat = [(b"content-type", b"application/json"), (b"privatemode-target-model", b"chat")]
-    assert ours == (json_of_chat if action == "infer" else [])
-
-
-# The list
-
-
-async def test_a_list_is_answered_from_memory_while_it_is_fresh() -> None:
-    gateway = Gateway()
-    first = await gateway.proxy.list_models([])
-    gateway.clock.now += LIST_SECONDS - 0.01
-    assert await gateway.proxy.list_models([]) == first
-    assert gateway.asked == 1
-    gateway.clock.now += 0.01
-    await gateway.proxy.list_models([])
-    assert gateway.asked == 2
-    assert gateway.http.sent[0].url == f"{GATEWAY}/v1/models"
-
-
-async def test_each_key_has_its_own_list() -> None:
-    gateway = Gateway(lambda request: json_response([value.decode() for _, value in request.headers]))
-    for _ in range(2):
-        for name in ("a", "b"):
-            reply = await gateway.proxy.list_models(key(name))
-            assert isinstance(reply, Reply)
-            assert json.loads(reply.body) == [f"Bearer {name}"]
-        nobody = await gateway.proxy.list_models([])
-        assert isinstance(nobody, Reply)
-        assert json.loads(nobody.body) == []
-    assert gateway.asked == 3
-
-
-class SlowHttpClient(FakeHttpClient):
-    """Answers when it is told to."""
-
-    def __init__(self, server: Server) -> None:
-        super().__init__(server)
-        self.go_on = asyncio.Event()
-
-    async def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Headers = (),
-        body: bytes | AsyncIterator[bytes] = b"",
-        head_timeout: float | None = None,
-    ) -> FakeResponse:
-        await self.go_on.wait()
-        return await super().request(method, url, headers=headers, body=body, head_timeout=head_timeout)
-
-
-async def test_of_many_that_ask_at_once_one_asks_the_gateway() -> None:
-    http = SlowHttpClient(lambda _: json_response({"data": []}))
-    proxy = Proxy(http, GATEWAY, LIST_SECONDS, Clock())
-    async with asyncio.TaskGroup() as group:
-        askers = [group.create_task(proxy.list_models(key("a"))) for _ in range(20)]
-        await asyncio.sleep(0)
-        http.go_on.set()
-    assert len(http.sent) == 1
-    assert len({id(asker.result()) for asker in askers}) == 1
-
-
-async def test_an_asker_that_leaves_does_not_keep_the_others_waiting() -> None:
-    http = SlowHttpClient(lambda _: json_response({"data": []}))
-    proxy = Proxy(http, GATEWAY, LIST_SECONDS, Clock())
-    async with asyncio.TaskGroup() as group:
-        leaving = group.create_task(proxy.list_models([]))
-        staying = group.create_task(proxy.list_models([]))
-        await asyncio.sleep(0)
-        leaving.cancel()
-        http.go_on.set()
-    assert staying.result().status == 200
-    assert len(http.sent) == 1
-
-
-@pytest.mark.parametrize("status", [204, 304, 400, 401, 404, 500, 503])
-async def test_only_a_success_is_kept(status: int) -> None:
-    gateway = Gateway(lambda _: json_response({"data": []}, status=status))
-    for expected in (1, 2):
-        assert (await gateway.proxy.list_models([])).status == status
-        assert gateway.asked == expected
-
-
-@pytest.mark.parametrize(
-    ("failure", "status"), [(UpstreamUnreachableError("canary"), 503), (UpstreamTimeoutError("canary"), 504)]
-)
-async def test_a_gateway_that_gives_no_answer_is_asked_again(failure: Exception, status: int) -> None:
-    down = True
-
-    def server(_request: SentRequest) -> FakeResponse:
-        if down:
+    def server(request: SentRequest) -> FakeResponse:
+        if not remaining or request.url.endswith("/secret"):
+            return deployment.server(request)
+        failure = remaining.pop(0)
+        if isinstance(failure, UpstreamError):
             raise failure
-        return json_response({"data": []})
+        return failure
 
-    gateway = Gateway(server)
-    for _ in range(2):
-        with pytest.raises(ApiError) as caught:
-            await gateway.proxy.list_models([])
-        assert caught.value.status == status
-        assert "gateway" in caught.value.message
-    assert gateway.asked == 2
-    down = False
-    assert (await gateway.proxy.list_models([])).status == 200
+    return FakeHttpClient(server)
 
 
-async def test_a_list_that_is_too_long_to_keep_is_streamed() -> None:
-    body = b" " * (MAX_WHOLE_ANSWER + 1)
-    length = [(b"content-length", str(len(body)).encode())]
-    gateway = Gateway(lambda _: FakeResponse(200, length, [body]))
-    for expected in (1, 2):
-        reply = await gateway.proxy.list_models([])
-        assert isinstance(reply, StreamReply)
-        assert b"".join([chunk async for chunk in reply.chunks]) == body
-        assert gateway.asked == expected
+def unknown_secret() -> FakeResponse:
+    return plain_error(500, 'deciphering input: no secret for ID "x"')
 
 
-async def test_the_lists_of_a_bounded_number_of_keys_are_kept_and_the_oldest_goes_first() -> None:
-    gateway = Gateway()
-    for n in range(MAX_KEYS + 1):
-        await gateway.proxy.list_models(key(str(n)))
-    assert gateway.asked == MAX_KEYS + 1
-    for n in range(1, MAX_KEYS + 1):
-        await gateway.proxy.list_models(key(str(n)))
-    assert gateway.asked == MAX_KEYS + 1
-    await gateway.proxy.list_models(key("0"))
-    assert gateway.asked == MAX_KEYS + 2
+# One request
 
 
-async def test_a_list_that_is_asked_for_again_does_not_push_out_another_keys() -> None:
-    gateway = Gateway()
-    for n in range(MAX_KEYS):
-        await gateway.proxy.list_models(key(str(n)))
-    gateway.clock.now += LIST_SECONDS
+async def test_what_the_app_asks_reaches_the_deployment_and_only_encrypted(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    answered = await rig.chat(messages=[{"role": "user", "content": "canary-prompt"}], unknown={"canary": 0.70})
+    assert json.loads(answered.body) == rig.deployment.answer
+    asked = rig.deployment.asked[0].json()
+    assert asked.pop("cache_salt")
+    assert asked == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "canary-prompt"}],
+        "unknown": {"canary": 0.7},
+    }
+    (sent,) = rig.sent
+    assert (sent.method, sent.url, sent.repeat) == ("POST", GATEWAY + CHAT, False)
+    assert b"canary" not in sent.body
+    assert b"canary" not in b"".join(name + value for name, value in sent.headers)
+
+
+async def test_every_request_has_a_nonce_a_salt_and_an_id_of_its_own(make_rig: MakeRig) -> None:
+    rig = make_rig()
     for _ in range(3):
-        await gateway.proxy.list_models(key("last"))
-        gateway.clock.now += LIST_SECONDS
-    assert gateway.asked == MAX_KEYS + 3
+        await rig.chat()
+    assert len({nonce(each) for each in rig.sent}) == 3
+    assert len({each.json()["cache_salt"] for each in rig.deployment.asked}) == 3
+    ids = [header(each.headers, b"privatemode-user-request-id") or b"" for each in rig.sent]
+    assert len(set(ids)) == 3
+    assert all(each.startswith(b"proxy_") and each.endswith(b"_0") for each in ids)
 
 
-async def test_one_model_is_always_asked_for() -> None:
-    gateway = Gateway(lambda _: json_response({"id": "org/chat"}))
-    for expected in (1, 2):
-        await gateway.proxy.retrieve_model("org%2Fchat", [])
-        assert gateway.asked == expected
-    assert gateway.http.sent[0].url == f"{GATEWAY}/v1/models/org%2Fchat"
+async def test_an_endpoint_that_is_not_encrypted_is_not_sent_to(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    with pytest.raises(RouteNotFoundError):
+        await rig.ask("/v1/responses", b'{"model": "m"}')
+    assert rig.http.sent == []
+
+
+async def test_the_shared_salt_is_every_requests(make_rig: MakeRig) -> None:
+    rig = make_rig(shared_salt="s" * 32)
+    await rig.chat()
+    await rig.chat(cache_salt="o" * 32)
+    assert [each.json()["cache_salt"] for each in rig.deployment.asked] == ["s" * 32, "o" * 32]
+    assert all(header(each.headers, b"privatemode-shard-key") for each in rig.sent)
+
+
+# Repetition
+
+
+async def test_an_unknown_secret_is_repeated_once_with_a_new_one(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    await rig.chat()
+    rig.deployment.secrets.clear()
+    assert (await rig.chat()).status == 200
+    _, first, second = rig.sent
+    assert rig.deployment.agreements == 2
+    assert header(first.headers, b"privatemode-secret-id") != header(second.headers, b"privatemode-secret-id")
+    assert_repeated(first, second)
+
+
+def assert_repeated(first: SentRequest, second: SentRequest) -> None:
+    assert nonce(first) != nonce(second)
+    assert first.body != second.body
+    ids = [(header(each.headers, b"privatemode-user-request-id") or b"").rsplit(b"_", 1) for each in (first, second)]
+    assert ids[0][0] == ids[1][0]
+    assert (ids[0][1], ids[1][1]) == (b"0", b"1")
+    assert not first.repeat
+    assert not second.repeat
+
+
+async def test_a_secret_that_is_unknown_again_is_the_apps_error(make_rig: MakeRig) -> None:
+    deployment = FakeDeployment()
+    rig = make_rig(deployment, http=failing(deployment, unknown_secret(), unknown_secret(), unknown_secret()))
+    answered = await rig.chat()
+    assert answered.status == 500
+    assert UNKNOWN in answered.body
+    assert len(rig.sent) == 2
+    assert deployment.agreements == 2
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        plain_error(503, 'no secret for ID "x"'),
+        plain_error(500, "no secrets"),
+        json_response({"error": {"message": 'no secret for ID "x"'}}, 500),
+    ],
+    ids=["another status", "another text", "not plain"],
+)
+async def test_nothing_else_is_taken_for_an_unknown_secret(make_rig: MakeRig, response: FakeResponse) -> None:
+    deployment = FakeDeployment()
+    rig = make_rig(deployment, http=failing(deployment, response))
+    with contextlib.suppress(EngineFailedError):
+        assert (await rig.chat()).status >= 500
+    assert len(rig.sent) == 1
+
+
+async def test_a_connection_reset_is_repeated_once_after_50_ms(make_rig: MakeRig) -> None:
+    deployment = FakeDeployment()
+    rig = make_rig(deployment, http=failing(deployment, UpstreamUnreachableError("reset")))
+    assert (await rig.chat()).status == 200
+    assert rig.time.pauses == [RESET_PAUSE] == [0.05]
+    assert_repeated(*rig.sent)
+    assert deployment.agreements == 1
+
+
+async def test_a_second_reset_is_the_apps_error(make_rig: MakeRig) -> None:
+    deployment = FakeDeployment()
+    rig = make_rig(deployment, http=failing(deployment, *[UpstreamUnreachableError("canary")] * 3))
+    with pytest.raises(UnavailableError) as caught:
+        await rig.chat()
+    assert "canary" not in caught.value.message
+    assert len(rig.sent) == 2
+
+
+async def test_a_reset_and_an_unknown_secret_are_each_repeated(make_rig: MakeRig) -> None:
+    deployment = FakeDeployment()
+    rig = make_rig(deployment, http=failing(deployment, UpstreamUnreachableError("reset"), unknown_secret()))
+    assert (await rig.chat()).status == 200
+    assert [(header(each.headers, b"privatemode-user-request-id") or b"")[-2:] for each in rig.sent] == [
+        b"_0",
+        b"_1",
+        b"_2",
+    ]
+
+
+@pytest.mark.parametrize(
+    "failure", [UpstreamTimeoutError("canary"), UpstreamProtocolError("canary")], ids=["a timeout", "a broken answer"]
+)
+async def test_what_the_deployment_may_have_begun_is_not_repeated(make_rig: MakeRig, failure: UpstreamError) -> None:
+    deployment = FakeDeployment()
+    rig = make_rig(deployment, http=failing(deployment, failure))
+    with pytest.raises(ApiError) as caught:
+        await rig.chat()
+    assert caught.value.status in {502, 504}
+    assert "canary" not in caught.value.message
+    assert len(rig.sent) == 1
+
+
+async def test_nothing_is_repeated_after_the_first_byte_went_to_the_app(make_rig: MakeRig) -> None:
+    deployment = FakeDeployment([CHUNK, CHUNK])
+
+    def cut(_request: SentRequest, response: FakeResponse) -> FakeResponse:
+        response.pieces[1:] = [UpstreamUnreachableError("reset")]
+        return response
+
+    deployment.tamper = cut
+    rig = make_rig(deployment)
+    answered = await rig.chat(stream=True)
+    events = EventStreamParser().feed(answered.body)
+    assert [event.type for event in events] == [b"message", b"error"]
+    assert json.loads(events[0].data or b"") == CHUNK
+    assert len(rig.sent) == 1
+
+
+async def test_an_answer_that_breaks_off_before_its_end_is_not_repeated(make_rig: MakeRig) -> None:
+    deployment = FakeDeployment()
+    deployment.tamper = lambda _, response: FakeResponse(
+        200, response.headers, [response.pieces[0], UpstreamProtocolError("cut")]
+    )
+    rig = make_rig(deployment)
+    with pytest.raises(EngineFailedError):
+        await rig.chat()
+    assert len(rig.sent) == 1
+
+
+# Endings
+
+
+async def test_each_answer_is_closed_whatever_it_is(make_rig: MakeRig) -> None:
+    deployment = FakeDeployment()
+    responses = [
+        unknown_secret(),
+        plain_error(400, "no"),
+        json_response({}),
+        FakeResponse(204, [], []),
+        event_response([]),
+    ]
+    rig = make_rig(deployment, http=failing(deployment, *responses))
+    for _ in range(4):
+        with contextlib.suppress(ApiError):
+            await rig.chat()
+    assert [each.closed for each in responses] == [True] * 5
+
+
+async def test_an_app_that_leaves_a_stream_ends_it_at_the_gateway(make_rig: MakeRig) -> None:
+    for begins in (True, False):
+        rig = make_rig(FakeDeployment([CHUNK] * 5))
+        reply = await rig.proxy.infer(CHAT, [], b'{"model": "m", "messages": [], "stream": true}')
+        assert isinstance(reply, StreamReply)
+        if begins:
+            await anext(reply.chunks)
+        await reply.chunks.aclose()
+        assert rig.http.answers[-1].closed
+
+
+async def test_secrets_keys_and_content_are_in_no_log_repr_or_error(
+    make_rig: MakeRig, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    deployment = FakeDeployment()
+    rig = make_rig(deployment, api_key="canary-key", shared_salt="canary-salt" * 3)
+    shown: list[str] = []
+    for tamper in (deployment.tamper, tampered):
+        deployment.tamper = tamper
+        deployment.secrets.clear()  # so that it agrees and repeats
+        try:
+            await rig.chat(messages=[{"role": "user", "content": "canary-prompt"}])
+        except ApiError as error:
+            shown.append(repr(error) + error.message)
+    agreement = await rig.agreements.current(None)
+    shown += [repr(agreement), repr(rig.agreements), repr(rig.proxy), repr(agreement.secret)]
+    shown += [str(vars(record)) for record in caplog.records]
+    assert any("refused" in each for each in shown)
+    keys = [repr(secret.key)[2:-1] for secret in deployment.secrets.values()]
+    keys += [secret.key.hex() for secret in deployment.secrets.values()]
+    assert not [each for each in shown for leak in ("canary", "Hello", *keys) if leak in each]
+
+
+def tampered(_request: SentRequest, response: FakeResponse) -> FakeResponse:
+    return FakeResponse(200, response.headers, [b"{}"])

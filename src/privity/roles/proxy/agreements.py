@@ -32,6 +32,9 @@ AGREEMENT_TIMEOUT = 10.0
 LOOK_SECONDS = 5.0
 """Seconds between two looks at the secret's age: so soon after a laptop woke up it has a fresh one."""
 
+REFUSED_SECONDS = 60.0
+"""The same after the gateway refused the key: it may have been allowed meanwhile."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -116,14 +119,19 @@ class Agreements:
     async def keep_fresh(self) -> None:
         """Agree at the start, then renew in time, for ever. Where a key is needed it comes with an app's request."""
         while True:
-            key = self._configured or self._adopted
-            due = self._held is None or self._held.age(self._surroundings) >= RENEWAL_SECONDS
-            if due and not (key is None and self._key_is_needed):
-                exchange, _ = self._under_way(key)
-                result = await asyncio.shield(exchange)
-                if isinstance(result, ApiError):
-                    _LOG.warning("no secret could be agreed on", extra={"error": result.message})
-            await self._surroundings.pause(LOOK_SECONDS)
+            await self._surroundings.pause(await self._renew_if_due())
+
+    async def _renew_if_due(self) -> float:
+        """Return after how many seconds to look again."""
+        key = self._configured or self._adopted
+        is_due = self._held is None or self._held.age(self._surroundings) >= RENEWAL_SECONDS
+        if not is_due or (key is None and self._key_is_needed):
+            return LOOK_SECONDS
+        exchange, _ = self._under_way(key)
+        result = await asyncio.shield(exchange)
+        if isinstance(result, ApiError):
+            _LOG.warning("no secret could be agreed on", extra={"error": result.message})
+        return REFUSED_SECONDS if isinstance(result, UnauthorizedError) else LOOK_SECONDS
 
     def _under_way(self, key: bytes | None) -> "tuple[asyncio.Task[Agreement | ApiError], bytes | None]":
         """Return the exchange that is under way, begun with this key where there is none, and its key."""

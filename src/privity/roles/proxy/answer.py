@@ -11,10 +11,14 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from privity.errors import (
+    ApiError,
     DecryptionError,
     EngineFailedError,
     InvalidRequestError,
+    PayloadTooLargeError,
     TamperedAnswerError,
+    UnauthorizedError,
+    UnavailableError,
     UpstreamError,
     UpstreamProtocolError,
 )
@@ -292,5 +296,14 @@ def _refused(reason: str) -> TamperedAnswerError:
     return TamperedAnswerError(f"The answer is not authentic, so it was refused: {reason}.")
 
 
-def _unreadable(status: int) -> EngineFailedError:
-    return EngineFailedError(f"The gateway answered with status {status} and nothing that can be decrypted.")
+def _unreadable(status: int) -> ApiError:
+    """Return what an app is told of an error that whoever is before the gateway may have made: its status says all."""
+    match status:
+        case 401:
+            return UnauthorizedError("The gateway doesn't accept this API key.")
+        case 413:
+            return PayloadTooLargeError("The gateway says that the request is too large.")
+        case 429 | 503:
+            return UnavailableError("The gateway is busy at the moment.")
+        case _:
+            return EngineFailedError(f"The gateway answered with status {status} and nothing that can be decrypted.")
