@@ -7,11 +7,14 @@ import tempfile
 from pathlib import Path
 
 from bench.accounting import rss_mb
+from bench.ladder import measure_ladder
 from bench.nginx import find_nginx
 from bench.processes import BenchError, Programs
 from bench.report import as_json, as_table
 from bench.rounds import Load, load_command, measure
 from bench.setting import set_up
+from bench.stages import as_text, profile
+from bench.upload import MB, measure_upload
 
 DEFAULT = (5, 1.2)
 """Rounds, and seconds of each load: under three minutes."""
@@ -25,6 +28,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="less exact, in under 30 seconds")
     parser.add_argument("--rounds", type=_rounds, help=f"rounds (default: {DEFAULT[0]}, quick: {QUICK[0]})")
     parser.add_argument("--seconds", type=_seconds, help=f"of each load (default: {DEFAULT[1]}, quick: {QUICK[1]})")
+    parser.add_argument("--profile", action="store_true", help="say instead what the parts of the proxy cost")
+    parser.add_argument("--upload", type=_megabytes, default=50, metavar="MB", help="size of the file (default: 50)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures there")
     parsed = parser.parse_args(arguments)
     rounds, seconds = QUICK if parsed.quick else DEFAULT
@@ -45,6 +50,12 @@ def _seconds(text: str) -> float:
     return number
 
 
+def _megabytes(text: str) -> int:
+    if not 1 <= (number := int(text)) <= 50:
+        raise argparse.ArgumentTypeError("between 1 and 50")
+    return number
+
+
 def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -52,10 +63,15 @@ def _tell(text: str) -> None:
 def run(parsed: argparse.Namespace) -> None:
     """Measure and print. Raises `BenchError` where something can't be run."""
     find_nginx()
+    if parsed.profile:
+        with tempfile.TemporaryDirectory(prefix="privity-bench-") as name, Programs(Path(name)) as programs:
+            print(measure_ladder(programs, Path(name), parsed.rounds, parsed.seconds, _tell))
+        return
     with tempfile.TemporaryDirectory(prefix="privity-bench-") as name, Programs(Path(name)) as programs:
         _tell("starting")
         setting, figures = set_up(programs, Path(name), starts=1 if parsed.quick else 3)
         load = Load(programs.start("load", load_command(), talks=True))
+        figures |= measure_upload(setting, load, parsed.upload * MB, _tell)
         figures |= measure(setting, load, parsed.rounds, parsed.seconds, _tell)
         figures["loaded_rss"] = setting.memory(rss_mb)
         pids = programs.pids
@@ -64,6 +80,8 @@ def run(parsed: argparse.Namespace) -> None:
     if parsed.json is not None:
         parsed.json.write_text(json.dumps(result, indent=2) + "\n")
     print(as_table(result))
+    costs = {each["key"]: each["values"]["proxy"] for each in result["measures"] if each["key"].endswith("_cpu")}
+    print(as_text(profile(), {"request": costs["chat_cpu"], "event": costs["paced_cpu"]}))
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 """What processes have used: CPU time and memory, from `/proc` on Linux, and from `ps` elsewhere."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -37,6 +38,21 @@ def pss_mb(roots: Iterable[int]) -> float | None:
     """Return the resident memory of process trees, shared pages divided by their users; None where nobody knows."""
     try:
         return sum(_proc_kb(pid, "smaps_rollup", "Pss") for pid in _family(roots)) / 1024
+    except OSError:
+        return None
+
+
+def forget_peak(roots: Iterable[int]) -> None:
+    """Let `peak_mb` begin anew."""
+    with contextlib.suppress(OSError):
+        for pid in _family(roots):
+            (_PROC / str(pid) / "clear_refs").write_text("5")
+
+
+def peak_mb(roots: Iterable[int]) -> float | None:
+    """Return the most resident memory that process trees had since `forget_peak`; None where nobody knows."""
+    try:
+        return sum(_proc_kb(pid, "status", "VmHWM") for pid in _family(roots)) / 1024
     except OSError:
         return None
 

@@ -13,25 +13,37 @@ from typing import cast
 import msgspec
 import uvloop
 
-from bench.traffic import CHAT_PATH, MODELS_PATH, chat_body, request_bytes, stream_body
+from bench.sealed import seal_value, sealed_request
+from bench.traffic import (
+    BOUNDARY,
+    CHAT_PATH,
+    MODELS_PATH,
+    PACE_MS,
+    UPLOAD_MODEL,
+    UPLOAD_PATH,
+    chat_body,
+    request_bytes,
+    stream_body,
+    upload_body,
+)
 
 GRACE_SECONDS = 20.0
 """That a job may take beyond its time before it counts as failed."""
-
-PACE_MS = 20
-"""Milliseconds between two events of a paced stream: 50 tokens a second, as one reads at most."""
 
 SATURATED_EVENTS = 500
 """Events of one stream at full speed; another one follows it."""
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What to do: `kind` is models, chat, paced or saturated."""
+    """What to do: `kind` is models, chat, paced, saturated or upload; `size` is of an upload's file, in bytes."""
 
     kind: str
     port: int
     connections: int
     seconds: float
+    sealed: bool = False
+    """Whether requests are encrypted already: for whom they are encrypted everybody knows the secret."""
+    size: int = 0
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -117,7 +129,7 @@ class _WholeAnswers(_Client):
         elif answer.startswith(b"HTTP/1.1 200"):
             self._answered()
         else:
-            self._run.fail(f"the answer is {answer[:40]!r}")
+            self._run.fail(f"the answer is {answer[:200]!r}")
 
 
 class _Streams(_Client):
@@ -138,11 +150,18 @@ def _prepare(job: Job) -> tuple[bytes, int]:
     """Return the request's bytes, and the events of one stream."""
     if job.kind == "models":
         return request_bytes("GET", MODELS_PATH, job.port), 0
-    if job.kind == "chat":
-        return request_bytes("POST", CHAT_PATH, job.port, chat_body()), 0
-    paced = job.kind == "paced"
-    events = max(2, round(job.seconds * 1000 / PACE_MS)) if paced else SATURATED_EVENTS
-    return request_bytes("POST", CHAT_PATH, job.port, stream_body(events, PACE_MS if paced else 0)), events
+    if job.kind == "upload":
+        body = upload_body(job.size, seal_value if job.sealed else bytes)
+        kind = f"multipart/form-data; boundary={BOUNDARY.decode()}\r\nPrivatemode-Target-Model: {UPLOAD_MODEL}"
+        return request_bytes("POST", UPLOAD_PATH, job.port, body, kind), 0
+    events = 0
+    if job.kind != "chat":
+        paced = job.kind == "paced"
+        events = max(2, round(job.seconds * 1000 / PACE_MS)) if paced else SATURATED_EVENTS
+    body = stream_body(events, paced=job.kind == "paced") if events else chat_body()
+    if job.sealed:
+        body = sealed_request(CHAT_PATH, body)
+    return request_bytes("POST", CHAT_PATH, job.port, body), events
 
 
 async def work(job: Job) -> Outcome:

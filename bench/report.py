@@ -5,16 +5,28 @@ import platform
 import statistics
 from typing import Any
 
-from bench.rounds import Figures
+from bench.rounds import HARNESS, Figures
 from bench.targets import MEASURES, Measure
 
-_HEAD = ("measure", "direct", "nginx", "proxy", "proxy+gateway", "ratio", "must", "stretch", "ok?")
-_COLUMNS = ("direct", "nginx", "proxy", "chain")
+_COLUMNS = {
+    "direct": "stub",
+    "sealed": "sealed stub",
+    "nginx": "nginx",
+    "proxy": "proxy",
+    "gateway": "gateway",
+    "inference": "inference",
+    "chain": "all roles",
+}
+_HEAD = ("measure", *_COLUMNS.values(), "ratio", "must", "stretch", "ok?")
+
+SATURATED = 0.9
+"""Of one core: a part of the harness that is busier limits what it measures."""
 
 NOTES = (
     "Medians of interleaved rounds; a ratio is the median of proxy / nginx, round by round. Differences under 15 %\n"
-    "mean nothing. `direct` is the stub with nothing in between: a rate near it is the harness's limit, and nobody\n"
-    "else's. The targets are for a proxy that encrypts, with one worker; they inform and decide nothing."
+    "mean nothing. nginx passes on in plain; the proxy encrypts. `stub` and `sealed stub` are the upstreams with\n"
+    "nothing in between: a rate near theirs is the harness's limit, and nobody else's. `gateway` and `inference` are\n"
+    "parts of `all roles`: proxy, gateway and inference proxy, with TLS between these two, on the same cores."
 )
 
 
@@ -32,7 +44,7 @@ def line(measure: Measure, values: dict[str, list[float]]) -> dict[str, Any]:
     }
     goal = measure.goal
     if goal is not None:
-        figure = entry["values"].get("proxy") if goal.unit else ratios["proxy"]
+        figure = entry["values"].get(goal.target) if goal.unit else ratios["proxy"]
         verdict = None if figure is None else goal.reached(figure)
         entry |= {"must": goal.shown(goal.must), "stretch": goal.shown(goal.stretch), "ok": verdict}
     return entry
@@ -48,7 +60,8 @@ def as_json(figures: Figures, settings: dict[str, Any], pids: dict[str, list[int
     """Return everything, as plain values."""
     machine = {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count()}
     measures = [line(measure, figures.get(measure.key, {})) for measure in MEASURES]
-    return {"settings": settings, "machine": machine, "processes": pids, "measures": measures}
+    busy = {part: {where: max(each) for where, each in figures[f"{part} busy"].items()} for part in HARNESS}
+    return {"settings": settings, "machine": machine, "processes": pids, "measures": measures, "busy": busy}
 
 
 def as_table(result: dict[str, Any]) -> str:
@@ -63,7 +76,15 @@ def as_table(result: dict[str, Any]) -> str:
         )
         for row in rows
     ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", NOTES])
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", NOTES, *_limits(result["busy"])])
+
+
+def _limits(busy: dict[str, dict[str, float]]) -> list[str]:
+    """Say where the harness was the bottleneck."""
+    found = {part: [name for name, share in each.items() if share >= SATURATED] for part, each in busy.items()}
+    return [
+        f"The {part} was busy at {SATURATED:.0%} of a core in: {'; '.join(at)}." for part, at in found.items() if at
+    ]
 
 
 def _row(measure: Measure, entry: dict[str, Any]) -> tuple[str, ...]:

@@ -24,6 +24,9 @@ Figures = dict[str, dict[str, list[float]]]
 
 Tell = Callable[[str], None]
 
+_STUB, _LOAD = HARNESS = ("stub", "load")
+"""What is in nobody's account, and may be the bottleneck all the same."""
+
 _JOBS = (
     ("models", CONNECTIONS),
     ("chat", CONNECTIONS),
@@ -43,6 +46,11 @@ class Load:
 
     def __init__(self, program: Program) -> None:
         self._program = program
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._program.pid
 
     def run(self, job: Job) -> Outcome:
         """Have a job done. Raises `BenchError` where it fails."""
@@ -76,18 +84,26 @@ def measure(setting: Setting, load: Load, rounds: int, seconds: float, tell: Tel
 
 def _one_round(figures: Figures, setting: Setting, load: Load, kind: str, connections: int, seconds: float) -> None:
     p50: dict[str, float] = {}
-    for target, (port, programs) in setting.targets.items():
-        roots = [program.pid for program in programs]
-        before = cpu_seconds(roots)
-        outcome = load.run(Job(kind.removesuffix("_one"), port, connections, seconds))
-        used = cpu_seconds(roots) - before
-        p50[target] = outcome.p50
+    for name, target in setting.targets.items():
+        if kind == "models" and target.sealed:
+            continue
+        accounts = {each: [program.pid] for each, program in setting.parts.items() if program in target.programs}
+        if target.programs:
+            accounts[name] = [program.pid for program in target.programs]
+        accounts[_STUB], accounts[_LOAD] = [setting.stub.pid], [load.pid]
+        before, begun = {each: cpu_seconds(pids) for each, pids in accounts.items()}, time.perf_counter()
+        outcome = load.run(Job(kind.removesuffix("_one"), target.port, connections, seconds, target.sealed))
+        elapsed = time.perf_counter() - begun
+        used = {each: cpu_seconds(pids) - before[each] for each, pids in accounts.items()}
+        p50[name] = outcome.p50
         if kind != "paced":
-            figures[f"{kind}_rate"][target].append(outcome.rate)
-        if programs:
-            figures[f"{kind}_cpu"][target].append(used * 1e6 / outcome.done)
+            figures[f"{kind}_rate"][name].append(outcome.rate)
+        for harness in (_STUB, _LOAD):
+            figures[f"{harness} busy"][f"{kind}, {name}"].append(used.pop(harness) / elapsed)
+        for each, cpu in used.items():
+            figures[f"{kind}_cpu"][each].append(cpu * 1e6 / outcome.done)
         time.sleep(0.02)  # until the closed connections are dealt with, in their own account
     if kind == "chat_one":
-        for target, value in p50.items():
-            if target != "direct":
-                figures["chat_one_added"][target].append((value - p50["direct"]) * 1000)
+        for name, target in setting.targets.items():
+            if target.programs:
+                figures["chat_one_added"][name].append((p50[name] - p50[target.direct]) * 1000)

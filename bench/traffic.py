@@ -1,20 +1,34 @@
 """What goes over the wire: requests that the load generator sends, answers that the stub gives."""
 
 import json
+import random
+from collections.abc import Callable
 from typing import Any
 
 from privity.catalogue.catalogue import Catalogue
 from privity.catalogue.model import Model
 
 MODEL = "bench/stub-7b-instruct"
+"""Streams at the pace of a reader."""
+
+FAST_MODEL = "bench/stub-70b-instruct"
+"""Streams as fast as it goes. The model's name, unlike most of a request, is never encrypted."""
+
+UPLOAD_MODEL = "bench/upload"
 CHAT_PATH = "/v1/chat/completions"
 MODELS_PATH = "/v1/models"
+UPLOAD_PATH = "/v1/audio/transcriptions"
+BOUNDARY = b"bench-0123456789abcdef"
+
+PACE_MS = 20
+"""Milliseconds between two events of a paced stream: 50 tokens a second, as one reads at most."""
 
 EVENT_BYTES = 240
 """Of one event with its field name and line ends: what engines send for one token."""
 
-REQUEST_BYTES = 2000
-ANSWER_BYTES = 1000
+REQUEST_BYTES = 1800
+ANSWER_BYTES = 1500
+"""3.5 kB encrypted."""
 
 _CREATED = 1_750_000_000
 
@@ -24,7 +38,7 @@ def models_body() -> bytes:
     chat = ("generate", "tool_calling")
     models = [
         Model(MODEL, chat, _CREATED, "privity", ("stub", "latest"), 32768, "stub-7b-instruct-q4_k_m.gguf"),
-        Model("bench/stub-70b-instruct", chat, _CREATED, "privity", ("large",), 131072, "stub-70b-instruct"),
+        Model(FAST_MODEL, chat, _CREATED, "privity", ("large",), 131072, "stub-70b-instruct"),
         Model("bench/stub-vision", ("generate", "vision"), _CREATED, "privity", (), 16384, "stub-vision"),
         Model("bench/stub-embed", ("embed",), _CREATED, "privity", (), 8192, "stub-embed"),
         Model("bench/stub-whisper", ("transcribe",), _CREATED, "privity", (), None, "stub-whisper"),
@@ -32,24 +46,44 @@ def models_body() -> bytes:
     return _encoded({"object": "list", "data": Catalogue(models).rows})
 
 
-def chat_body(**members: Any) -> bytes:
+def upload_models_body() -> bytes:
+    """Return the model list of an inference proxy that takes uploads, and nothing else."""
+    model = Model(UPLOAD_MODEL, ("transcribe",), _CREATED, "privity")
+    return _encoded({"object": "list", "data": Catalogue([model]).rows})
+
+
+def chat_body(model: str = MODEL, **members: Any) -> bytes:
     """Return a chat request of `REQUEST_BYTES`; `members` are further ones."""
-    request: dict[str, Any] = {"model": MODEL, **members, "messages": [{"role": "user", "content": ""}]}
+    request: dict[str, Any] = {"model": model, **members, "messages": [{"role": "user", "content": ""}]}
     request["messages"][0]["content"] = _words(REQUEST_BYTES - len(_encoded(request)))
     return _encoded(request)
 
 
-def stream_body(events: int, interval_ms: int) -> bytes:
-    """Return a request for a stream; an interval of 0 asks for it as fast as it goes."""
-    return chat_body(stream=True, max_tokens=events, metadata={"interval_ms": str(interval_ms)})
+def stream_body(events: int, *, paced: bool) -> bytes:
+    """Return a request for a stream."""
+    return chat_body(MODEL if paced else FAST_MODEL, stream=True, max_tokens=events)
 
 
 def wanted_stream(body: bytes) -> tuple[int, int] | None:
-    """Return the events and the interval that a request asks for, or None where it asks for no stream."""
+    """Return the events and the interval in ms that a request asks for; None where it asks for no stream."""
     if b'"stream":true' not in body:
         return None
     request = json.loads(body)
-    return int(request["max_tokens"]), int(request["metadata"]["interval_ms"])
+    return int(request["max_tokens"]), PACE_MS if request["model"] == MODEL else 0
+
+
+def upload_body(size: int, turned: Callable[[bytes], bytes] = bytes) -> bytes:
+    """Return a form with a file of that many bytes, which hold every byte, line ends included; `turned` seals it."""
+    head = b'--%b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n' % (BOUNDARY, UPLOAD_MODEL.encode())
+    file = b'--%b\r\nContent-Disposition: form-data; name="file"; filename="speech.wav"\r\n\r\n' % BOUNDARY
+    noise = random.Random(0).randbytes(min(size, 1024 * 1024))  # noqa: S311  # the same in each run
+    content = noise * (size // len(noise) + 1)
+    return b"".join([head, file, turned(content[:size]), b"\r\n--", BOUNDARY, b"--\r\n"])
+
+
+def upload_answer() -> bytes:
+    """Return a transcript."""
+    return _encoded({"text": _words(200), "usage": {"type": "duration", "seconds": 60}})
 
 
 def chat_answer() -> bytes:
@@ -76,11 +110,11 @@ def event() -> bytes:
     return b"data: " + _encoded(value) + b"\n\n"
 
 
-def request_bytes(method: str, path: str, port: int, body: bytes = b"") -> bytes:
+def request_bytes(method: str, path: str, port: int, body: bytes = b"", kind: str = "application/json") -> bytes:
     """Return a whole HTTP request."""
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: */*\r\nAuthorization: Bearer bench\r\n"
     if body:
-        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
     return head.encode() + b"\r\n" + body
 
 

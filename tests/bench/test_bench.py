@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BENCH = [sys.executable, "-m", "bench", "--quick", "--seconds", "0.2", "--rounds", "1"]
+BENCH = [sys.executable, "-m", "bench", "--quick", "--seconds", "0.2", "--rounds", "1", "--upload", "4"]
 PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"])
 
 pytestmark = pytest.mark.skipif(
@@ -50,12 +50,15 @@ def test_every_measure_has_a_figure_for_every_target(outcome: tuple[dict[str, An
     measures = {each["key"]: each for each in result["measures"]}
     assert set(measures) >= {"models_rate", "chat_rate", "chat_one_added", "paced_cpu", "saturated_rate", "start"}
     for key, measure in measures.items():
-        if key == "idle_pss" and sys.platform != "linux":
+        if key in {"idle_pss", "upload", "upload_body"} and sys.platform != "linux":
             continue
-        assert measure["values"].keys() >= {"nginx", "proxy", "chain"}, key
+        whole = "gateway" if key.startswith(("upload", "start")) else "chain"
+        assert measure["values"].keys() >= {"nginx", "proxy", whole}, key
         if key != "chat_one_added":
             assert all(value > 0 for value in measure["values"].values()), key
             assert measure["ratio"] > 0, key
+    assert measures["chat_cpu"]["values"].keys() >= {"gateway", "inference"}
+    assert measures["upload"]["must"] == "≤ 10 MB"
     assert measures["chat_rate"]["must"] == "≥ 0.35 x"
     assert measures["idle_rss"]["stretch"] == "≤ 35 MB"
     assert measures["idle_rss"]["ok"] in {"no", "yes", "stretch"}
@@ -67,9 +70,27 @@ def test_the_table_names_every_measure_and_the_noise(outcome: tuple[dict[str, An
     assert "15 %" in table
 
 
+def test_it_says_where_the_time_goes(outcome: tuple[dict[str, Any], str]) -> None:
+    _, table = outcome
+    for what in ("request", "event"):
+        assert f"µs for one {what} go" in table
+    assert "open the values" in table
+
+
+def test_the_profile_says_what_each_part_adds(tmp_path: Path) -> None:
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    command = [*BENCH, "--profile"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 0, done.stderr
+    for text in ("uvicorn", "client", "encryption", "decryption", "nginx", "open the values"):
+        assert text in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_remains(outcome: tuple[dict[str, Any], str]) -> None:
     processes: dict[str, list[int]] = outcome[0]["processes"]
-    assert set(processes) == {"stub", "nginx", "proxy", "gateway", "second proxy", "load"}
+    roles = {"proxy", "second proxy", "gateway", "inference", "secret service"}
+    assert set(processes) == {"stub", "nginx", "load", *roles}
     assert len(processes["nginx"]) == 2
     assert alive([pid for pids in processes.values() for pid in pids]) == []
 
