@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from privity.protocol.agreement import respond
-from privity.protocol.bodies import seal_fields
+from privity.protocol.bodies import turn_fields
 from privity.protocol.ending import HEADER, Ending, as_comment
 from privity.protocol.endpoints import Endpoint, endpoint_of
 from privity.protocol.exchange import NONCE_BYTES, Sealer
@@ -26,7 +26,7 @@ LAST_EVENT = b"data: [DONE]\n\n"
 def sealed_request(path: str, body: bytes) -> bytes:
     """Return a request's body, encrypted; the same each time it is sent, unlike real ones."""
     sealer = Sealer(KNOWN, bytes(NONCE_BYTES))
-    return seal_fields(scan(body), _endpoint(path).plain_request, sealer.seal, Ending(path))
+    return turn_fields(scan(body), _endpoint(path).plain_request, sealer.seal_all, Ending(path))
 
 
 def seal_value(value: bytes) -> bytes:
@@ -103,7 +103,7 @@ class Template:
         if event_type is not None:
             ending.event(event_type)
         sealer = Sealer(KNOWN, bytes(NONCE_BYTES))
-        self.length = len(seal_fields(fields, plain, sealer.seal, ending))
+        self.length = len(turn_fields(fields, plain, sealer.seal_all, ending))
         self.digested = tape.text
 
     def seal(self, sealer: Sealer) -> tuple[bytes, ...]:

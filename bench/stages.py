@@ -146,6 +146,8 @@ def seal(request: PlainRequest) -> tuple[bytes, bytes]:
     sealer, _ = begin(KNOWN, os.urandom(NONCE_BYTES))
     ending = Ending(CHAT_PATH)
     _, sealed = request.seal(sealer, ending, os.urandom)
+    if not isinstance(sealed, bytes):
+        raise TypeError("a small request is not sent in pieces")
     return sealed, ending.seal(sealer)
 
 

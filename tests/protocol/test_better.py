@@ -3,7 +3,7 @@
 import pytest
 
 from privity.errors import InvalidRequestError, UpstreamProtocolError
-from privity.protocol.bodies import open_fields, seal_fields
+from privity.protocol.bodies import open_fields, turn_fields
 from privity.protocol.ending import Ending
 from privity.protocol.event_stream import EventStreamParser
 from privity.protocol.exchange import Opener, Sealer
@@ -16,7 +16,7 @@ CHUNK = b'{"id":"1","choices":[{"delta":{"content":"Hi"}}]}'
 
 
 def sealed(body: bytes) -> bytes:
-    return seal_fields(scan(body), {"model"}, Sealer(SECRET, NONCE).seal, Ending(""))
+    return turn_fields(scan(body), {"model"}, Sealer(SECRET, NONCE).seal_all, Ending(""))
 
 
 def data_of(*pieces: bytes) -> list[bytes]:
@@ -40,13 +40,13 @@ def test_no_member_may_escape_encryption_repeated_names_are_refused_with_400(bod
 def test_no_member_may_escape_encryption_whatever_its_name(name: str) -> None:
     body = f'{{"model":"m","{name}":"canary"}}'.encode()
     assert b"canary" not in sealed(body)
-    assert open_fields(sealed(body), {"model"}, Opener(SECRET, NONCE).open, Ending("")) == body
+    assert open_fields(sealed(body), {"model"}, Opener(SECRET, NONCE).open_all, Ending("")) == body
 
 
 def test_no_member_may_escape_encryption_the_empty_name_included() -> None:
     body = b'{"":"canary","model":"m"}'
     assert b"canary" not in sealed(body)
-    assert open_fields(sealed(body), {"model"}, Opener(SECRET, NONCE).open, Ending("")) == body
+    assert open_fields(sealed(body), {"model"}, Opener(SECRET, NONCE).open_all, Ending("")) == body
 
 
 def test_event_streams_data_without_the_space() -> None:

@@ -1,6 +1,7 @@
+import io
 import json
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privity.errors import DecryptionError
-from privity.protocol.bodies import open_fields, seal_fields, seal_object
+from privity.protocol.bodies import Turn, open_fields, seal_object, turn_fields
 from privity.protocol.ending import Ending
 from privity.protocol.endpoints import Endpoint, Form, endpoint_of
 from privity.protocol.event_stream import Event, EventStreamParser
@@ -36,14 +37,15 @@ def no_ending() -> Ending:
 
 
 class Numbering:
-    """Gives each value `"E<k>"`, as the vectors do."""
+    """Gives each of its values `"E<k>"`, as the vectors do."""
 
     def __init__(self) -> None:
         self.values: list[bytes] = []
 
-    def __call__(self, value: bytes) -> bytes:
-        self.values.append(value)
-        return b'"E%d"' % (len(self.values) - 1)
+    def __call__(self, values: Sequence[bytes]) -> list[bytes]:
+        first = len(self.values)
+        self.values += values
+        return [b'"E%d"' % number for number in range(first, len(self.values))]
 
 
 def texts(text: str) -> st.SearchStrategy[str]:
@@ -92,11 +94,11 @@ def objects(draw: st.DrawFn, canary: str = "") -> bytes:
 
 
 def seal(body: bytes, plain: Collection[str] = PLAIN, **added: bytes) -> bytes:
-    return seal_fields(scan(body), plain, Sealer(SECRET, NONCE).seal, no_ending(), **added)
+    return turn_fields(scan(body), plain, Sealer(SECRET, NONCE).seal_all, no_ending(), **added)
 
 
 def opens(body: bytes, plain: Collection[str] = PLAIN) -> bytes:
-    return open_fields(body, plain, Opener(SECRET, NONCE).open, no_ending())
+    return open_fields(body, plain, Opener(SECRET, NONCE).open_all, no_ending())
 
 
 @given(objects())
@@ -133,7 +135,7 @@ def test_nothing_of_what_is_not_plain_can_be_seen_in_a_sealed_body(body: bytes) 
 @given(objects())
 def test_values_are_encrypted_in_the_byte_order_of_their_names(body: bytes) -> None:
     fields, order = scan(body), Numbering()
-    turned = scan(seal_fields(fields, PLAIN, order, no_ending()))
+    turned = scan(turn_fields(fields, PLAIN, order, no_ending()))
     by_name = sorted(
         (name.encode(), value) for name, value in zip(fields.names, fields.values, strict=True) if name not in PLAIN
     )
@@ -144,7 +146,7 @@ def test_values_are_encrypted_in_the_byte_order_of_their_names(body: bytes) -> N
 
 def test_elements_are_encrypted_in_the_byte_order_of_their_decimal_indices() -> None:
     order = Numbering()
-    seal_fields(scan(json.dumps(list(range(12))).encode()), {"0", "1"}, order, no_ending())
+    turn_fields(scan(json.dumps(list(range(12))).encode()), {"0", "1"}, order, no_ending())
     assert order.values == [b"0", b"1", b"10", b"11", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9"]
 
 
@@ -156,7 +158,7 @@ def test_an_escaped_name_is_the_name_that_it_spells() -> None:
 @pytest.mark.parametrize("body", [b"{}", b' { "model" : "m" } ', b'{"z":1}', b'{"a":1,"z":2}'])
 def test_an_added_member_comes_last_and_is_encrypted_at_its_place(body: bytes) -> None:
     order = Numbering()
-    turned = scan(seal_fields(scan(body), PLAIN, order, no_ending(), cache_salt=b'"salt"'))
+    turned = scan(turn_fields(scan(body), PLAIN, order, no_ending(), cache_salt=b'"salt"'))
     assert turned.names == [*scan(body).names, "cache_salt"]
     opened = scan(opens(seal(body, cache_salt=b'"salt"')))
     assert (opened.names, opened.values) == (turned.names, [*scan(body).values, b'"salt"'])
@@ -222,17 +224,17 @@ def test_a_body_that_may_be_plain_passes_unchanged(body: bytes) -> None:
 
 def test_an_arrays_elements_are_never_plain() -> None:
     with pytest.raises(DecryptionError):
-        open_fields(b"[1]", {"0"}, Opener(SECRET, NONCE).open, no_ending())
+        open_fields(b"[1]", {"0"}, Opener(SECRET, NONCE).open_all, no_ending())
 
 
 @given(st.dictionaries(st.text(max_size=4), st.none() | st.integers() | st.text() | st.lists(st.integers())))
 def test_an_object_of_python_values_is_sealed_like_its_json(members: dict[str, Any]) -> None:
-    sealed = seal_object(members, PLAIN, Sealer(SECRET, NONCE).seal, no_ending())
+    sealed = seal_object(members, PLAIN, Sealer(SECRET, NONCE).seal_all, no_ending())
     assert json.loads(opens(sealed)) == members
     body = json.dumps(members, ensure_ascii=False).encode()
     ours, theirs = Numbering(), Numbering()
     assert scan(seal_object(members, PLAIN, ours, no_ending())).names == scan(body).names
-    seal_fields(scan(body), PLAIN, theirs, no_ending())
+    turn_fields(scan(body), PLAIN, theirs, no_ending())
     assert [json.loads(value) for value in ours.values] == [json.loads(value) for value in theirs.values]
 
 
@@ -270,14 +272,14 @@ def test_the_selector_of_a_vector_is_an_endpoints_list(vector: dict[str, Any]) -
     assert lists[vector["selector"]] == plain_of(vector)
 
 
-def turned_stream(stream: bytes, turn: Callable[[bytes], bytes], plain: Collection[str]) -> bytes:
+def turned_stream(stream: bytes, turn: Turn, plain: Collection[str]) -> bytes:
     """Return an event stream with the members of its events sealed or opened."""
     parser = EventStreamParser()
     events = [*parser.feed(stream), parser.finish()]
     return b"".join(encoded(event, turn, plain) for event in events if event is not None)
 
 
-def encoded(event: Event, turn: Callable[[bytes], bytes], plain: Collection[str]) -> bytes:
+def encoded(event: Event, turn: Turn, plain: Collection[str]) -> bytes:
     if event.data in (None, b"[DONE]"):
         return event.encode(event.data)
     return event.encode(open_fields(event.data or b"", plain, turn, no_ending()))
@@ -293,9 +295,9 @@ def test_the_events_of_a_vector_are_sealed_in_its_order(vector: dict[str, Any]) 
 @pytest.mark.parametrize("vector", STREAM_VECTORS)
 def test_the_events_of_a_vector_come_back(vector: dict[str, Any]) -> None:
     plain = endpoint("/v1/chat/completions").plain_answer
-    sealed = turned_stream(vector["input"].encode(), Sealer(SECRET, NONCE).seal, plain)
-    again = turned_stream(sealed, Opener(SECRET, NONCE).open, plain)
-    assert again == turned_stream(vector["input"].encode(), bytes, plain)
+    sealed = turned_stream(vector["input"].encode(), Sealer(SECRET, NONCE).seal_all, plain)
+    again = turned_stream(sealed, Opener(SECRET, NONCE).open_all, plain)
+    assert again == turned_stream(vector["input"].encode(), list, plain)
 
 
 @given(
@@ -311,15 +313,15 @@ def test_a_sealed_stream_comes_back_however_it_is_split(
         + line_end * 2
         for line in written
     )
-    sealed = turned_stream(stream, Sealer(SECRET, NONCE).seal, PLAIN)
+    sealed = turned_stream(stream, Sealer(SECRET, NONCE).seal_all, PLAIN)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(sealed)), max_size=5)))
     parser, opener = EventStreamParser(), Opener(SECRET, NONCE)
     opened = b"".join(
-        encoded(event, opener.open, PLAIN)
+        encoded(event, opener.open_all, PLAIN)
         for start, end in zip([0, *cuts], [*cuts, len(sealed)], strict=True)
         for event in parser.feed(sealed[start:end])
     )
-    assert opened == turned_stream(stream, bytes, PLAIN)
+    assert opened == turned_stream(stream, list, PLAIN)
     assert parser.finish() is None
 
 
@@ -358,7 +360,7 @@ def request_fields(upstream: dict[str, Any]) -> tuple[Fields, Fields, Secret, by
     secret, nonce = exchange_of(
         next(value for name, value in zip(sealed.names, sealed.values, strict=True) if name not in plain)
     )
-    return sealed, scan(open_fields(body, plain, Opener(secret, nonce).open, no_ending())), secret, nonce
+    return sealed, scan(open_fields(body, plain, Opener(secret, nonce).open_all, no_ending())), secret, nonce
 
 
 def is_encrypted(upstream: dict[str, Any]) -> bool:
@@ -388,9 +390,9 @@ def test_captured_json_requests_are_what_we_would_have_sent(case: dict[str, Any]
     in_order = sorted(
         (name, value) for name, value in zip(sealed.names, sealed.values, strict=True) if name not in plain
     )
-    ivs = iter([bytes.fromhex(value.split(b":")[2].decode()) for _, value in in_order])
+    ivs = io.BytesIO(b"".join(bytes.fromhex(value.split(b":")[2].decode()) for _, value in in_order))
     added = {name: value for name, value in zip(opened.names, opened.values, strict=True) if name not in asked.names}
-    ours = seal_fields(asked, plain, Sealer(secret, nonce, lambda _: next(ivs)).seal, no_ending(), **added)
+    ours = turn_fields(asked, plain, Sealer(secret, nonce, ivs.read).seal_all, no_ending(), **added)
     assert (scan(ours).names, scan(ours).values) == (sealed.names, sealed.values)
 
 
@@ -401,14 +403,14 @@ def test_captured_answers_open_to_what_the_app_got(case: dict[str, Any], upstrea
     plain, opener = endpoint(upstream["path"]).plain_answer, Opener(secret, nonce)
     if not is_encrypted(upstream):
         with pytest.raises(DecryptionError):
-            open_fields(answer, plain, opener.open, no_ending())
+            open_fields(answer, plain, opener.open_all, no_ending())
     elif upstream["response"]["content_type"] == "text/event-stream":
         events, expected = EventStreamParser().feed(answer), EventStreamParser().feed(got)
         assert len(events) == len(expected) > 1
         for event, app_event in zip(events, expected, strict=True):
-            assert EventStreamParser().feed(encoded(event, opener.open, plain)) == [app_event]
+            assert EventStreamParser().feed(encoded(event, opener.open_all, plain)) == [app_event]
     else:
-        assert open_fields(answer, plain, opener.open, no_ending()) == got
+        assert open_fields(answer, plain, opener.open_all, no_ending()) == got
 
 
 @pytest.mark.parametrize(("case", "upstream"), captured(Form.WHOLE))
@@ -422,7 +424,7 @@ def test_captured_whole_bodies_open_to_what_the_app_sent_and_got(
     assert opened.decode("latin-1") == upstream["decrypted"]["body"]
     answer, got = upstream["response"]["body"].encode("latin-1"), case["app_response"]["body"].encode("latin-1")
     plain = endpoint(upstream["path"]).plain_answer
-    assert open_fields(answer, plain, Opener(secret, nonce).open, no_ending()) == got
+    assert open_fields(answer, plain, Opener(secret, nonce).open_all, no_ending()) == got
     assert json.loads(got) == upstream["answer_plain"]
 
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privity.errors import DecryptionError
-from privity.protocol.bodies import open_fields, seal_fields
+from privity.protocol.bodies import open_fields, turn_fields
 from privity.protocol.ending import COMMENT, HEADER, Ending, as_comment, from_comments
 from privity.protocol.event_stream import EventStreamParser, encode_event
 from privity.protocol.exchange import Opener, Sealer, begin
@@ -21,13 +21,13 @@ BODY = b'{"id":"1","choices":[1],"created":2,"model":"m","usage":{"total_tokens"
 def sealed(body: bytes = BODY, context: str = CONTEXT) -> tuple[bytes, bytes]:
     """Return a sealed body and its end."""
     sealer, ending = Sealer(SECRET, NONCE), Ending(context)
-    return seal_fields(scan(body), PLAIN, sealer.seal, ending), ending.seal(sealer)
+    return turn_fields(scan(body), PLAIN, sealer.seal_all, ending), ending.seal(sealer)
 
 
 def opened(body: bytes, end: bytes | None, context: str = CONTEXT, opener: Opener | None = None) -> bytes:
     """Return a body that was opened up to its end."""
     opener, ending = opener or Opener(SECRET, NONCE), Ending(context)
-    plain = open_fields(body, PLAIN, opener.open, ending)
+    plain = open_fields(body, PLAIN, opener.open_all, ending)
     ending.check(opener, end)
     return plain
 
@@ -102,7 +102,7 @@ def test_two_answers_to_one_request_cannot_be_mixed(name: str) -> None:
 def test_a_requests_end_is_no_end_of_its_answer() -> None:
     sealer, opener = begin(SECRET, NONCE)
     ending = Ending(CONTEXT)
-    request = seal_fields(scan(BODY), PLAIN, sealer.seal, ending)
+    request = turn_fields(scan(BODY), PLAIN, sealer.seal_all, ending)
     end = ending.seal(sealer)
     with pytest.raises(DecryptionError, match="came back"):
         opened(request, end, opener=opener)
@@ -177,7 +177,7 @@ def stream_end(events: list[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, byt
     turned = []
     for kind, data in events:
         ending.event(kind)
-        turned.append((kind, seal_fields(scan(data), PLAIN, sealer.seal, ending)))
+        turned.append((kind, turn_fields(scan(data), PLAIN, sealer.seal_all, ending)))
     return turned, ending.seal(sealer)
 
 
@@ -186,7 +186,7 @@ def open_stream(events: list[tuple[bytes, bytes]], end: bytes) -> list[bytes]:
     plain = []
     for kind, data in events:
         ending.event(kind)
-        plain.append(open_fields(data, PLAIN, opener.open, ending))
+        plain.append(open_fields(data, PLAIN, opener.open_all, ending))
     ending.check(opener, end)
     return plain
 
@@ -228,11 +228,11 @@ def test_a_stream_that_was_altered_does_not_fit_its_end() -> None:
 
 def test_a_value_of_a_form_does_not_become_a_file() -> None:
     sealer, ending = Sealer(SECRET, NONCE), Ending("/v1/audio/transcriptions")
-    (part,) = turn_parts([Part("file", b"content", is_file=True)], (), sealer.seal, ending)
+    (part,) = turn_parts([Part("file", b"content", is_file=True)], (), sealer.seal_all, ending)
     end = ending.seal(sealer)
     for is_file, fits in ((True, True), (False, False)):
         opener, ending = Opener(SECRET, NONCE), Ending("/v1/audio/transcriptions")
-        turn_parts([Part("file", part.value, is_file=is_file)], (), opener.open, ending)
+        turn_parts([Part("file", part.value, is_file=is_file)], (), opener.open_all, ending)
         if fits:
             ending.check(opener, end)
         else:
@@ -252,10 +252,10 @@ def test_a_value_of_a_form_does_not_become_a_file() -> None:
 )
 def test_a_form_with_altered_plain_fields_does_not_fit_its_end(altered: list[Part]) -> None:
     sealer, ending, plain = Sealer(SECRET, NONCE), Ending(""), {"language", "model"}
-    turn_parts([Part("language", b"en"), Part("model", b"m")], plain, sealer.seal, ending)
+    turn_parts([Part("language", b"en"), Part("model", b"m")], plain, sealer.seal_all, ending)
     end = ending.seal(sealer)
     opener, ending = Opener(SECRET, NONCE), Ending("")
-    turn_parts(altered, plain, opener.open, ending)
+    turn_parts(altered, plain, opener.open_all, ending)
     with pytest.raises(DecryptionError, match="altered"):
         ending.check(opener, end)
 

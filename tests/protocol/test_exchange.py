@@ -15,6 +15,7 @@ from privity.protocol.exchange import (
     MAX_ID_CHARACTERS,
     MAX_VALUES,
     NONCE_BYTES,
+    PIECE_BYTES,
     TAG_BYTES,
     Opener,
     Sealer,
@@ -295,3 +296,22 @@ def test_any_bytes_are_addressed_or_refused(message: bytes) -> None:
     except DecryptionError:
         return
     assert message.startswith(b'"%b:%b:' % (secret_id.encode(), nonce.hex().encode()))
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE_BYTES - TAG_BYTES, PIECE_BYTES, 3 * PIECE_BYTES + 1])
+def test_a_value_in_pieces_is_the_value_at_its_place(size: int) -> None:
+    (sealer, opener), value = begin(SECRET, NONCE), os.urandom(size)
+    theirs = Opener(SECRET, NONCE)
+    first = sealer.seal(b"first")
+    pieces = sealer.seal_in_pieces(value)
+    last = sealer.seal(b"last")
+    assert [theirs.open(first), theirs.open(b"".join(pieces)), theirs.open(last)] == [b"first", value, b"last"]
+    assert theirs.transcript.digest() == sealer.transcript.digest()
+    assert refuses(opener, last)
+
+
+def test_a_value_in_pieces_that_comes_back_to_its_sender_is_refused() -> None:
+    sealer, opener = begin(SECRET, NONCE)
+    message = b"".join(sealer.seal_in_pieces(b"value"))
+    with pytest.raises(DecryptionError, match="came back"):
+        opener.open(message)

@@ -90,7 +90,7 @@ def plain_answer(request_: Any, secret_id: bytes | None, got: bytes) -> list[Any
     opener = Opener(SECRETS[secret_id.decode()], nonce)
     *events, rest = [line.removeprefix(b"data: ") for line in got.strip().split(b"\n\n")]
     bodies = events if rest == b"[DONE]" else [*events, rest]
-    opened = [json.loads(open_fields(body, endpoint.plain_answer, opener.open, Ending(""))) for body in bodies]
+    opened = [json.loads(open_fields(body, endpoint.plain_answer, opener.open_all, Ending(""))) for body in bodies]
     return [
         each | {"model": recorded["model"]} if "model" in recorded else each
         for each, recorded in zip(opened, request_["answer_plain"], strict=True)

@@ -9,7 +9,7 @@ import hashlib
 import os
 from binascii import Error as HexError
 from binascii import hexlify, unhexlify
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from cryptography.exceptions import InvalidTag
 
@@ -30,6 +30,9 @@ MAX_VALUES = 2**32
 
 MAX_ID_CHARACTERS = 64
 """Characters of a secret's ID: it has 44."""
+
+PIECE_BYTES = 64 * 1024
+"""Bytes of a large value that are written at once."""
 
 Random = Callable[[int], bytes]
 
@@ -61,13 +64,32 @@ class Sealer:
         Raises:
             OverflowError: more than `MAX_VALUES` values.
         """
+        return self.seal_all([value])[0]
+
+    def seal_all(self, values: Sequence[bytes]) -> list[bytes]:
+        """Return the next values, each as `seal` does; raises as it does."""
+        ivs = self._random(IV_BYTES * len(values))  # one system call for all
+        self.transcript.update(ivs)
+        encrypt, nonce, prefix, sequence = self._encrypt, self._nonce, self._prefix, self._sequence
+        sealed = []
+        for number, value in enumerate(values):
+            iv = ivs[number * IV_BYTES : (number + 1) * IV_BYTES]
+            encrypted = encrypt(iv, value, nonce + (sequence + number).to_bytes(4, "little"))
+            sealed.append(b'%b%b:%b"' % (prefix, hexlify(iv), hexlify(encrypted)))
+            if self._sent is not None:
+                self._sent.add(iv)
+        self._sequence = sequence + len(values)
+        return sealed
+
+    def seal_in_pieces(self, value: bytes) -> Iterator[bytes]:
+        """Encrypt a value now, and return the pieces of what `seal` would return: its hex is twice as long."""
         iv = self._random(IV_BYTES)
-        sealed = self._encrypt(iv, value, self._nonce + self._sequence.to_bytes(4, "little"))
+        encrypted = self._encrypt(iv, value, self._nonce + self._sequence.to_bytes(4, "little"))
         self._sequence += 1
         self.transcript.update(iv)
         if self._sent is not None:
             self._sent.add(iv)
-        return b'%b%b:%b"' % (self._prefix, hexlify(iv), hexlify(sealed))
+        return _in_hex(b"%b%b:" % (self._prefix, hexlify(iv)), encrypted)
 
 
 class Opener:
@@ -102,18 +124,26 @@ class Opener:
         Raises:
             DecryptionError: it is not the next value of this direction.
         """
+        return self.open_all([message])[0]
+
+    def open_all(self, messages: Sequence[bytes]) -> list[bytes]:
+        """Return the next values, each as `open` does; raises as it does."""
         if self._failed:
             raise DecryptionError("this exchange failed before")
-        self._failed = True  # until it went well
-        iv, sealed = self._parts(message)
-        try:
-            value = self._decrypt(iv, sealed, self._nonce + self._sequence.to_bytes(4, "little"))
-        except (InvalidTag, OverflowError) as error:
-            raise DecryptionError("a value isn't authentic at its place") from error
-        self.transcript.update(iv)
-        self._sequence += 1
+        self._failed = True  # until all went well
+        decrypt, nonce, sequence = self._decrypt, self._nonce, self._sequence
+        values = []
+        for message in messages:
+            iv, sealed = self._parts(message)
+            try:
+                values.append(decrypt(iv, sealed, nonce + sequence.to_bytes(4, "little")))
+            except (InvalidTag, OverflowError) as error:
+                raise DecryptionError("a value isn't authentic at its place") from error
+            self.transcript.update(iv)
+            sequence += 1
+        self._sequence = sequence
         self._failed = False
-        return value
+        return values
 
     def _parts(self, message: bytes) -> tuple[bytes, bytes]:
         """Return the IV, and the ciphertext with its tag."""
@@ -151,6 +181,13 @@ def _prefix(secret: Secret, nonce: bytes) -> bytes:
     if len(nonce) != NONCE_BYTES:
         raise ValueError(f"a nonce has {NONCE_BYTES} bytes")
     return b'"%b:%b:' % (secret.id.encode(), hexlify(nonce))
+
+
+def _in_hex(head: bytes, encrypted: bytes) -> Iterator[bytes]:
+    yield head
+    for start in range(0, len(encrypted), PIECE_BYTES):
+        yield hexlify(encrypted[start : start + PIECE_BYTES])
+    yield b'"'
 
 
 def _from_hex(text: bytes) -> bytes:

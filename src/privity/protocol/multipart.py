@@ -5,7 +5,7 @@ theirs. A file travels under its field's name, so that its own tells nothing.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from python_multipart.exceptions import FormParserError
@@ -14,6 +14,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from privity.errors import InvalidRequestError
 from privity.protocol.bodies import Turn
 from privity.protocol.ending import Ending
+from privity.protocol.exchange import Sealer
 
 MAX_PARTS = 1000
 """Parts of one form: the largest known has some twenty."""
@@ -56,14 +57,42 @@ def parse_form(body: bytes, content_type: bytes | None) -> list[Part]:
 
 def encode_form(parts: Sequence[Part], boundary: bytes) -> bytes:
     """Return a form's bytes; its content type is `content_type(boundary)`."""
-    pieces: list[bytes] = []
+    return b"".join(_written(((part, (part.value,)) for part in parts), boundary))
+
+
+def seal_form(
+    parts: Sequence[Part], plain: Collection[str], sealer: Sealer, ending: Ending, boundary: bytes
+) -> Iterator[bytes]:
+    """Encrypt the values of a form, and return its bytes in pieces: written in hex, a large file takes twice its size.
+
+    Args:
+        parts: in the order of encryption.
+        plain: names of fields that stay as they are; a file never does.
+        sealer: seals the values.
+        ending: takes note of the names, and of what stays plain.
+        boundary: between the parts.
+    """
+    values: list[Iterable[bytes]] = []
     for part in parts:
-        name = part.name.replace("\\", "\\\\").replace('"', '\\"').encode()
-        pieces += (b"--", boundary, b'\r\nContent-Disposition: form-data; name="', name, b'"')
+        if part.name in plain and not part.is_file:
+            ending.plain(part.name, part.value)
+            values.append((part.value,))
+        else:
+            ending.sealed(part.name, is_file=part.is_file)
+            values.append(sealer.seal_in_pieces(part.value))
+    return _written(zip(parts, values, strict=True), boundary)
+
+
+def _written(parts: Iterable[tuple[Part, Iterable[bytes]]], boundary: bytes) -> Iterator[bytes]:
+    for part, value in parts:
+        name = part.name.encode()
+        disposition = b'Content-Disposition: form-data; name="' + name + b'"'
         if part.is_file:
-            pieces += (b'; filename="', name, b'"\r\nContent-Type: application/octet-stream')
-        pieces += (b"\r\n\r\n", part.value, b"\r\n")
-    return b"".join([*pieces, b"--", boundary, b"--\r\n"])
+            disposition += b'; filename="' + name + b'"\r\nContent-Type: application/octet-stream'
+        yield b"--" + boundary + b"\r\n" + disposition + b"\r\n\r\n"
+        yield from value
+        yield b"\r\n"
+    yield b"--" + boundary + b"--\r\n"
 
 
 def content_type(boundary: bytes) -> bytes:
@@ -83,15 +112,17 @@ def turn_parts(parts: Sequence[Part], plain: Collection[str], turn: Turn, ending
     Raises:
         DecryptionError: `turn` can't open a value.
     """
-    turned = []
-    for part in parts:
-        if part.name in plain and not part.is_file:
-            ending.plain(part.name, part.value)
-            turned.append(part)
-        else:
+    is_hidden = [part.is_file or part.name not in plain for part in parts]
+    for part, hidden in zip(parts, is_hidden, strict=True):
+        if hidden:
             ending.sealed(part.name, is_file=part.is_file)
-            turned.append(Part(part.name, turn(part.value), part.is_file))
-    return turned
+        else:
+            ending.plain(part.name, part.value)
+    turned = iter(turn([part.value for part, hidden in zip(parts, is_hidden, strict=True) if hidden]))
+    return [
+        Part(part.name, next(turned), part.is_file) if hidden else part
+        for part, hidden in zip(parts, is_hidden, strict=True)
+    ]
 
 
 def _in_order(parts: Sequence[Part]) -> list[Part]:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA384
 
 from privity.http import header
 from privity.protocol.agreement import respond
-from privity.protocol.bodies import open_fields, seal_fields
+from privity.protocol.bodies import open_fields, turn_fields
 from privity.protocol.ending import HEADER as END
 from privity.protocol.ending import Ending, as_comment
 from privity.protocol.endpoints import Endpoint, Form, endpoint_of
@@ -145,15 +145,15 @@ def _opened(endpoint: Endpoint, request: SentRequest, opener: Opener, ending: En
         return Asked(request, opener.open(request.body))
     if endpoint.form is Form.MULTIPART:
         parts = parse_form(request.body, header(request.headers, b"content-type"))
-        return Asked(request, b"", turn_parts(parts, endpoint.plain_request, opener.open, ending))
-    return Asked(request, open_fields(request.body, endpoint.plain_request, opener.open, ending))
+        return Asked(request, b"", turn_parts(parts, endpoint.plain_request, opener.open_all, ending))
+    return Asked(request, open_fields(request.body, endpoint.plain_request, opener.open_all, ending))
 
 
 def _sealed(endpoint: Endpoint, answer: Any, status: int, sealer: Sealer, *, with_end: bool) -> FakeResponse:
     ending = Ending(str(status))
 
     def sealed(value: Any) -> bytes:
-        return seal_fields(scan(json.dumps(value).encode()), endpoint.plain_answer, sealer.seal, ending)
+        return turn_fields(scan(json.dumps(value).encode()), endpoint.plain_answer, sealer.seal_all, ending)
 
     if not isinstance(answer, list) or endpoint.form is Form.WHOLE:
         body = sealed(answer)

@@ -8,7 +8,7 @@ from typing import Any
 
 from privity.errors import UnknownSecretError
 from privity.http import Headers, header
-from privity.protocol.bodies import Turn, open_fields, seal_fields
+from privity.protocol.bodies import Turn, open_fields, turn_fields
 from privity.protocol.ending import HEADER, Ending, from_comments
 from privity.protocol.endpoints import Endpoint, Form, endpoint_of
 from privity.protocol.event_stream import EventStreamParser
@@ -74,7 +74,7 @@ class SealedExchange:
             DecryptionError: it is not authentic.
         """
         ending = Ending(str(status))
-        opened = open_fields(body, self._plain, self.opener.open, ending)
+        opened = open_fields(body, self._plain, self.opener.open_all, ending)
         if self._with_end:
             ending.check(self.opener, header(headers, HEADER))
         return json.loads(opened)
@@ -97,7 +97,7 @@ class SealedExchange:
             data = event.data
             if data != b"[DONE]":
                 ending.event(event.type)
-                data = open_fields(data, self._plain, self.opener.open, ending)
+                data = open_fields(data, self._plain, self.opener.open_all, ending)
             opened.append(OpenedEvent(event.type, data))
         is_broken = status < 400 and bool(opened) and opened[-1].type == b"error"
         if self._with_end and not is_broken:
@@ -129,7 +129,7 @@ class SealingClient:
         nonce = self._random(NONCE_BYTES)
         sealer, opener = begin(self._secret, nonce, self._random)
         ending = Ending(path)
-        kind, body = self._sealed(_endpoint(path), content, sealer.seal, ending)
+        kind, body = self._sealed(_endpoint(path), content, sealer.seal_all, ending)
         headers = [(b"content-type", kind), (b"privatemode-secret-id", self._secret.id.encode())]
         if self._with_end:
             headers.append((HEADER, ending.seal(sealer)))
@@ -141,10 +141,10 @@ class SealingClient:
         if endpoint.form is Form.WHOLE and isinstance(content, bytes):
             kind = b"application/octet-stream"
             ending.plain("content-type", kind)
-            return kind, seal(content)
+            return kind, seal([content])[0]
         if endpoint.form is Form.JSON and isinstance(content, bytes | Mapping):
             text = content if isinstance(content, bytes) else json.dumps(content).encode()
-            return b"application/json", seal_fields(scan(text), endpoint.plain_request, seal, ending)
+            return b"application/json", turn_fields(scan(text), endpoint.plain_request, seal, ending)
         assert endpoint.form is Form.MULTIPART
         assert not isinstance(content, bytes | Mapping)
         in_order = sorted(content, key=lambda part: (part.is_file, part.name))

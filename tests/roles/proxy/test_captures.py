@@ -24,6 +24,7 @@ from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest
 from privity.testing.proxy_rig import GATEWAY, Answered, Time, read
 from privity.transport.tasks import Background
 
+POLICY = HeaderPolicy(ocsp_allow_unknown=True, ocsp_grace_seconds=48 * 3600)
 RECORDED: Any = json.loads((Path(__file__).parents[2] / "captures" / "deployed-proxy.json").read_bytes())
 SECRETS = {
     each["agreed"]["secret_id"]: Secret(each["agreed"]["secret_id"], bytes.fromhex(each["agreed"]["secret_hex"]))
@@ -122,7 +123,7 @@ async def test_a_captures_whole_exchange_goes_the_same_way(name: str, background
     agreements = RecordedAgreements(http, GATEWAY, ca, "test-key-123", background, surroundings)
     agreements.secrets = [address(each)[0] for each in recorded]
     agreements.on_use = lambda: nonces.append(address(remaining[0])[1])
-    proxy = Proxy(http, GATEWAY, agreements, HeaderPolicy(True, 48 * 3600), surroundings)  # noqa: FBT003
+    proxy = Proxy(http, GATEWAY, agreements, POLICY, surroundings)
     answered = await read(await proxy.infer(case["app_request"]["path"], app_headers(case), app_body(case)))
     assert_recorded(case, answered)
     assert len(http.sent) == len(recorded)

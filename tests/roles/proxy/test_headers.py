@@ -79,7 +79,7 @@ async def test_a_header_names_the_model_that_the_body_names(
 async def test_the_gpu_policy_is_bound_to_the_secret(
     make_rig: Callable[..., Rig], *, allow_unknown: bool, grace: int, expected: str
 ) -> None:
-    rig = make_rig(policy=HeaderPolicy(allow_unknown, grace))
+    rig = make_rig(policy=HeaderPolicy(ocsp_allow_unknown=allow_unknown, ocsp_grace_seconds=grace))
     await rig.chat()
     headers = {name: value.decode() for name, value in rig.sent[0].headers}
     policy = headers[b"privatemode-nvidia-ocsp-policy"]

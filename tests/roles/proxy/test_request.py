@@ -30,7 +30,9 @@ def request(body: bytes, path: str = JSON_PATHS[0], kind: bytes | None = None, s
 
 
 def sealed(plain: PlainRequest) -> tuple[bytes, bytes]:
-    return plain.seal(Sealer(SECRET, NONCE), Ending(""), os.urandom)
+    kind, body = plain.seal(Sealer(SECRET, NONCE), Ending(""), os.urandom)
+    assert isinstance(body, bytes)
+    return kind, body
 
 
 def form(**fields: str) -> bytes:
@@ -141,6 +143,7 @@ def test_a_request_can_be_sealed_again_with_the_same_salt_and_nothing_else_in_co
     bodies = []
     for nonce in (bytes(12), bytes(range(12))):
         _, out = plain.seal(Sealer(SECRET, nonce), Ending(""), os.urandom)
+        assert isinstance(out, bytes)
         bodies.append(out)
         salts.append(Opener(SECRET, nonce).open(scan(out).get("cache_salt") or b""))
     assert bodies[0] != bodies[1]

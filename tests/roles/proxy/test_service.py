@@ -1,6 +1,7 @@
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Callable
 
 import pytest
@@ -19,6 +20,8 @@ from privity.http import header
 from privity.protocol.event_stream import EventStreamParser
 from privity.protocol.exchange import addressed_to
 from privity.protocol.fields import scan
+from privity.protocol.multipart import Part, content_type, encode_form
+from privity.roles.proxy.request import LARGE_FORM
 from privity.roles.proxy.service import RESET_PAUSE
 from privity.testing.fake_deployment import FakeDeployment, plain_error
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, event_response, json_response
@@ -274,3 +277,14 @@ async def test_secrets_keys_and_content_are_in_no_log_repr_or_error(
 
 def tampered(_request: SentRequest, response: FakeResponse) -> FakeResponse:
     return FakeResponse(200, response.headers, [b"{}"])
+
+
+async def test_a_large_form_is_sent_in_pieces_and_arrives_whole(make_rig: MakeRig) -> None:
+    rig = make_rig(FakeDeployment({"text": "hello"}))
+    content = os.urandom(LARGE_FORM)
+    parts = [Part("language", b"en"), Part("model", b"m"), Part("file", content, is_file=True)]
+    body = encode_form(parts, b"boundary")
+    answered = await rig.ask("/v1/audio/transcriptions", body, (b"content-type", content_type(b"boundary")))
+    assert answered.status == 200
+    assert rig.deployment.asked[0].parts == parts
+    assert len(rig.sent[0].body) > 2 * LARGE_FORM

@@ -12,8 +12,7 @@ from privity.engines.engine import Json
 from privity.errors import ApiError, DecryptionError, EngineFailedError, InvalidRequestError, NotEncryptedError
 from privity.http import Headers, header
 from privity.protocol import ending as ends
-from privity.protocol.bodies import seal_fields as turn_fields
-from privity.protocol.bodies import seal_object
+from privity.protocol.bodies import seal_object, turn_fields
 from privity.protocol.ending import Ending
 from privity.protocol.endpoints import Endpoint, Form
 from privity.protocol.event_stream import encode_event
@@ -100,7 +99,7 @@ class AnswerSeal:
         return [(ends.HEADER, ending.seal(self._sealer))] if self._with_end else []
 
     def _object(self, value: Json, ending: Ending) -> bytes:
-        return seal_object(value, self._endpoint.plain_answer, self._sealer.seal, ending)
+        return seal_object(value, self._endpoint.plain_answer, self._sealer.seal_all, ending)
 
     def _error(self, error: ApiError) -> Json:
         return error.anthropic_body() if self._endpoint.anthropic else error.body()
@@ -184,12 +183,12 @@ class SealedRequest:
     def _opened(self, opener: Opener, ending: Ending) -> Content:
         match self._form:
             case Fields() as fields:
-                return turn_fields(fields, self._endpoint.plain_request, opener.open, ending)
+                return turn_fields(fields, self._endpoint.plain_request, opener.open_all, ending)
             case bytes() as whole:
                 ending.plain("content-type", self._kind)  # it says how the body is cut
                 return opener.open(whole)
             case parts:
-                return turn_parts(parts, self._endpoint.plain_request, opener.open, ending)
+                return turn_parts(parts, self._endpoint.plain_request, opener.open_all, ending)
 
 
 def _read(form: Form, headers: Headers, body: bytes) -> _Form:

@@ -253,7 +253,7 @@ def _opened(body: bytes, endpoint: Endpoint, opener: Opener, ending: Ending) -> 
     tokens = body.count(b",") + body.count(b"{") + body.count(b"[")
     if tokens > MAX_PLAIN_TOKENS + len(body) // MIN_VALUE_BYTES:
         raise DecryptionError("more of it is plain than may be")
-    opened = open_fields(body, endpoint.plain_answer, opener.open, ending)
+    opened = open_fields(body, endpoint.plain_answer, opener.open_all, ending)
     if endpoint.form is not Form.WHOLE and not opened.lstrip().startswith(b"{"):
         raise DecryptionError("it is no object")
     return opened

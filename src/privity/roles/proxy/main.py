@@ -24,7 +24,9 @@ async def serve(settings: Settings) -> AsyncIterator[str]:
     async with PooledHttpClient() as http, Background() as background:
         surroundings = Surroundings()
         agreements = Agreements(http, settings.gateway, settings.mesh_ca, settings.api_key, background, surroundings)
-        policy = HeaderPolicy(settings.ocsp_allow_unknown, settings.ocsp_revoked_grace_seconds)
+        policy = HeaderPolicy(
+            ocsp_allow_unknown=settings.ocsp_allow_unknown, ocsp_grace_seconds=settings.ocsp_revoked_grace_seconds
+        )
         proxy = Proxy(
             http,
             settings.gateway,

@@ -1,18 +1,18 @@
 """What an app's plain request becomes before it leaves (wire-protocol.md sections 4 to 7)."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
 import msgspec
 
 from privity.errors import InvalidRequestError
-from privity.protocol.bodies import seal_fields
+from privity.protocol.bodies import turn_fields
 from privity.protocol.cache_salt import RANDOM_BYTES, check_salt, random_salt
 from privity.protocol.ending import Ending
 from privity.protocol.endpoints import Endpoint, Form
 from privity.protocol.exchange import Random, Sealer
 from privity.protocol.fields import Fields, check_model, read_model, scan
-from privity.protocol.multipart import BOUNDARY_BYTES, content_type, encode_form, parse_form, turn_parts
+from privity.protocol.multipart import BOUNDARY_BYTES, content_type, parse_form, seal_form
 from privity.protocol.shard_key import CONTENT_MEMBERS, shard_key
 
 _TRUE = b"true"
@@ -21,7 +21,11 @@ _TRUE_IN_FORMS = frozenset({b"1", b"on", b"t", b"true", b"y", b"yes"})
 """How forms say that they want a stream, in any case: the ways that engines understand."""
 
 
-Seal = Callable[[Sealer, Ending, Random], tuple[bytes, bytes]]
+LARGE_FORM = 1024 * 1024
+"""Bytes of a form from which on it is sent in pieces as they are written: encrypted it is more than twice as long."""
+
+Body = bytes | AsyncIterator[bytes]
+Seal = Callable[[Sealer, Ending, Random], tuple[bytes, Body]]
 """Returns the content type and the body with its values encrypted, and tells the ending what stays plain."""
 
 
@@ -68,7 +72,7 @@ def read_request(
 
 
 def _read_whole(endpoint: Endpoint, kind: bytes, body: bytes) -> PlainRequest:
-    def seal(sealer: Sealer, ending: Ending, _random: Random) -> tuple[bytes, bytes]:
+    def seal(sealer: Sealer, ending: Ending, _random: Random) -> tuple[bytes, Body]:
         ending.plain("content-type", kind)  # it says how the body is cut
         return kind, sealer.seal(body)
 
@@ -85,8 +89,8 @@ def _read_json(endpoint: Endpoint, body: bytes, shared_salt: str | None, random:
     salt, key = _salted(fields, shared_salt, random) if endpoint.salted else (None, None)
     added = {} if salt is None else {"cache_salt": msgspec.json.encode(salt)}
 
-    def seal(sealer: Sealer, ending: Ending, _random: Random) -> tuple[bytes, bytes]:
-        return b"application/json", seal_fields(fields, endpoint.plain_request, sealer.seal, ending, **added)
+    def seal(sealer: Sealer, ending: Ending, _random: Random) -> tuple[bytes, Body]:
+        return b"application/json", turn_fields(fields, endpoint.plain_request, sealer.seal_all, ending, **added)
 
     return PlainRequest(endpoint, seal, model, fields.get("stream") == _TRUE, _wants_usage(fields), key)
 
@@ -123,10 +127,16 @@ def _read_form(endpoint: Endpoint, kind: bytes | None, body: bytes) -> PlainRequ
             "The field `model` is missing: GET /v1/models lists the models.", param="model", code="missing_model"
         )
     model = check_model(plain["model"].decode(errors="replace"))
+    is_large = len(body) >= LARGE_FORM
 
-    def seal(sealer: Sealer, ending: Ending, random: Random) -> tuple[bytes, bytes]:
+    def seal(sealer: Sealer, ending: Ending, random: Random) -> tuple[bytes, Body]:
         boundary = random(BOUNDARY_BYTES).hex().encode()
-        sealed = turn_parts(parts, endpoint.plain_request, sealer.seal, ending)
-        return content_type(boundary), encode_form(sealed, boundary)
+        pieces = seal_form(parts, endpoint.plain_request, sealer, ending, boundary)
+        return content_type(boundary), _each(pieces) if is_large else b"".join(pieces)
 
     return PlainRequest(endpoint, seal, model, plain.get("stream", b"").lower() in _TRUE_IN_FORMS)
+
+
+async def _each(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece

@@ -85,6 +85,7 @@ class Proxy:
         request = read_request(
             endpoint, header(headers, b"content-type"), body, self._shared_salt, self._surroundings.random
         )
+        del body  # a request holds what is needed of it: without this, a large one would be in memory twice
         try:
             return await self._send(request, path, headers)
         except UpstreamError as error:
