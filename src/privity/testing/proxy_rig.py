@@ -34,7 +34,7 @@ class Time:
 
     def surroundings(self, random: Random) -> Surroundings:
         """Return what a proxy knows of this time."""
-        return Surroundings(lambda: self.wall, lambda: self.steady, random, self.pause)
+        return Surroundings(lambda: self.wall, lambda: self.steady, random, random, self.pause)
 
     async def pause(self, seconds: float) -> None:
         """Let that many seconds pass at once."""

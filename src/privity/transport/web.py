@@ -276,9 +276,10 @@ class _Exchange:
         self._background = background
         self._gone = False
         self._over = False
-        self._task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()  # asked for once: in Python 3.11 each time costs a system call
+        self._task = asyncio.current_task(self._loop)
         self._watcher: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._watch)
+        self._timer = self._loop.call_later(WATCH_AFTER, self._watch)
 
     async def guarded(self, work: Awaitable[Reply | StreamReply]) -> Reply | StreamReply:
         """Return the result of `work`. Raises `ClientGoneError` where the client leaves meanwhile."""
@@ -335,7 +336,7 @@ class _Exchange:
     def _watch(self) -> None:
         if not self._request.complete and self._request.method not in ("GET", "HEAD"):
             # Whoever reads the body sees the client leave.
-            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._watch)
+            self._timer = self._loop.call_later(WATCH_AFTER, self._watch)
         elif not self._over:
             self._watcher = self._background.start(self._wait_for_departure(), "client watcher")
 

@@ -9,6 +9,7 @@ from privity.catalogue.catalogue import require_task
 from privity.errors import InvalidRequestError, UnavailableError
 from privity.http import Headers, HttpClient, header
 from privity.protocol.ending import HEADER as END
+from privity.protocol.exchange import Random
 from privity.protocol.request_id import RANDOM_BYTES, loggable, uuid7
 from privity.roles.gateway.fleet import Fleet, Replica
 from privity.streams import Stream
@@ -46,11 +47,13 @@ class Forwarder:
     Args:
         fleet: the replicas.
         http: who sends.
+        random: gives that many random bytes.
     """
 
-    def __init__(self, fleet: Fleet, http: HttpClient) -> None:
+    def __init__(self, fleet: Fleet, http: HttpClient, random: Random = os.urandom) -> None:
         self._fleet = fleet
         self._http = http
+        self._random = random
 
     async def send(self, request: Request) -> Reply | StreamReply:
         """Send a request to a replica of the model that its header names, and return the answer as it comes.
@@ -63,7 +66,7 @@ class Forwarder:
         model = self._fleet.find(asked)
         require_task(model, asked, request.path)
         replica = self._fleet.pick(model)
-        request_id = uuid7(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES))
+        request_id = uuid7(time.time_ns() // 1_000_000, self._random(RANDOM_BYTES))
         _log(request, request_id, replica)
         async with AsyncExitStack() as held:
             place = _Place(replica)

@@ -12,6 +12,7 @@ from privity.roles.gateway.fleet import Fleet, Replica
 from privity.roles.gateway.forwarder import Forwarder
 from privity.roles.gateway.secret_services import SecretServices
 from privity.transport.http_client import PooledHttpClient
+from privity.transport.randomness import BatchedRandom
 from privity.transport.server import listening
 from privity.transport.tasks import Background
 from privity.transport.tls import client_context
@@ -39,7 +40,7 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
         for replica in fleet.replicas:
             background.start(_poll_for_ever(fleet, replica, settings.poll_seconds), "replica watch")
         secrets = SecretServices(secret_http, settings.secret_services)
-        app = build_app(fleet, Forwarder(fleet, http), secrets, background)
+        app = build_app(fleet, Forwarder(fleet, http, BatchedRandom()), secrets, background)
         async with listening(app, settings.host, settings.port, "gateway") as url:
             yield Running(url, fleet)
 

@@ -1,7 +1,10 @@
 """Routes of an inference proxy."""
 
+import os
+
 from privity.errors import ApiError, NotSupportedError
 from privity.protocol.endpoints import ENDPOINTS, Endpoint, Form
+from privity.protocol.exchange import Random
 from privity.protocol.ocsp_policy import GpuStatus
 from privity.roles.inference_proxy.encryption import AnswerSeal, SealedRequest, SecretSource
 from privity.roles.inference_proxy.gpu_policy import check_policy
@@ -31,7 +34,11 @@ _METHODS = ("DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT")
 
 
 def build_app(
-    proxy: InferenceProxy, secrets: SecretSource, background: Background, statuses: tuple[GpuStatus, ...] = ()
+    proxy: InferenceProxy,
+    secrets: SecretSource,
+    background: Background,
+    statuses: tuple[GpuStatus, ...] = (),
+    random: Random = os.urandom,
 ) -> WebApp:
     """Return the application.
 
@@ -40,6 +47,7 @@ def build_app(
         secrets: where it has clients' secrets from.
         background: holds the tasks that look after clients.
         statuses: the OCSP statuses of the machine's GPUs, which each client's policy must accept.
+        random: gives that many random bytes.
     """
 
     async def list_models(_request: Request) -> Reply:
@@ -53,7 +61,7 @@ def build_app(
         raise NotSupportedError("Nothing is behind this path. GET /v1/models is a good start.")
 
     routes: dict[str, dict[str, Handler]] = {
-        endpoint.path: {"POST": _answering(endpoint, proxy, secrets, statuses)} for endpoint in ENDPOINTS
+        endpoint.path: {"POST": _answering(endpoint, proxy, secrets, statuses, random)} for endpoint in ENDPOINTS
     }
     routes["/v1/models"] = {"GET": list_models}
     routes["/v1/models/"] = {"GET": retrieve_model}
@@ -62,7 +70,11 @@ def build_app(
 
 
 def _answering(
-    endpoint: Endpoint, proxy: InferenceProxy, secrets: SecretSource, statuses: tuple[GpuStatus, ...]
+    endpoint: Endpoint,
+    proxy: InferenceProxy,
+    secrets: SecretSource,
+    statuses: tuple[GpuStatus, ...],
+    random: Random,
 ) -> Handler:
     """Return what answers at an encrypted endpoint. What it raises is answered in clear, all else encrypted."""
 
@@ -74,7 +86,7 @@ def _answering(
         secret = await secrets.find(sealed.secret_id)
         if endpoint.form is not Form.WHOLE:
             check_policy(request.headers, secret, statuses)
-        opened = sealed.open(secret)
+        opened = sealed.open(secret, random)
         try:
             given = await proxy.answer(request.path, opened.content)
         except ApiError as error:

@@ -3,6 +3,7 @@
 A request is decrypted as a whole before its answer can be encrypted: no value of it can come after one of the answer.
 """
 
+import os
 import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from privity.protocol.bodies import seal_object, turn_fields
 from privity.protocol.ending import Ending
 from privity.protocol.endpoints import Endpoint, Form
 from privity.protocol.event_stream import encode_event
-from privity.protocol.exchange import Opener, Sealer, addressed_to
+from privity.protocol.exchange import Opener, Random, Sealer, addressed_to
 from privity.protocol.fields import Fields, scan
 from privity.protocol.multipart import Part, parse_form, turn_parts
 from privity.protocol.secret import Secret
@@ -162,8 +163,8 @@ class SealedRequest:
         except DecryptionError as error:
             raise _not_encrypted() from error
 
-    def open(self, secret: Secret) -> OpenedRequest:
-        """Decrypt it.
+    def open(self, secret: Secret, random: Random = os.urandom) -> OpenedRequest:
+        """Decrypt it; `random` gives that many random bytes for what encrypts the answer.
 
         Raises:
             NotEncryptedError: one of its values is not encrypted, or not with this secret and this nonce, or not
@@ -177,7 +178,7 @@ class SealedRequest:
                 ending.check(opener, self._end)
         except DecryptionError as error:
             raise _not_encrypted() from error
-        sealer = Sealer(secret, self._nonce)
+        sealer = Sealer(secret, self._nonce, random)
         return OpenedRequest(content, AnswerSeal(self._endpoint, sealer, with_end=self._end is not None))
 
     def _opened(self, opener: Opener, ending: Ending) -> Content:

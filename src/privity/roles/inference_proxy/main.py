@@ -18,6 +18,7 @@ from privity.roles.inference_proxy.gpu_policy import read_statuses
 from privity.roles.inference_proxy.secrets import Secrets
 from privity.roles.inference_proxy.service import InferenceProxy
 from privity.transport.http_client import PooledHttpClient
+from privity.transport.randomness import BatchedRandom
 from privity.transport.server import listening
 from privity.transport.tasks import Background
 from privity.transport.tls import client_context, server_context
@@ -57,7 +58,7 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
         background = await stack.enter_async_context(Background())
         background.start(_refresh_for_ever(proxy, pause), "engine watch")
         secrets = Secrets(mesh, settings.secret_services, background)
-        app = build_app(proxy, secrets, background, statuses)
+        app = build_app(proxy, secrets, background, statuses, BatchedRandom())
         tls = server_context(settings.identity)
         listener = listening(app, settings.host, settings.port, "inference proxy", tls=tls)
         yield Running(await stack.enter_async_context(listener), proxy)

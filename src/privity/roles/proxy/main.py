@@ -11,6 +11,7 @@ from privity.roles.proxy.headers import HeaderPolicy
 from privity.roles.proxy.service import Proxy
 from privity.roles.proxy.surroundings import Surroundings
 from privity.transport.http_client import PooledHttpClient
+from privity.transport.randomness import BatchedRandom
 from privity.transport.server import listening
 from privity.transport.tasks import Background
 
@@ -22,7 +23,7 @@ async def serve(settings: Settings) -> AsyncIterator[str]:
     It serves before it has agreed on a secret: requests wait for that.
     """
     async with PooledHttpClient() as http, Background() as background:
-        surroundings = Surroundings()
+        surroundings = Surroundings(nonces=BatchedRandom())
         agreements = Agreements(http, settings.gateway, settings.mesh_ca, settings.api_key, background, surroundings)
         policy = HeaderPolicy(
             ocsp_allow_unknown=settings.ocsp_allow_unknown, ocsp_grace_seconds=settings.ocsp_revoked_grace_seconds

@@ -83,7 +83,7 @@ class Proxy:
         if endpoint is None:
             raise RouteNotFoundError(f"Requests to {path} are not encrypted, so they are not sent.")
         request = read_request(
-            endpoint, header(headers, b"content-type"), body, self._shared_salt, self._surroundings.random
+            endpoint, header(headers, b"content-type"), body, self._shared_salt, self._surroundings.nonces
         )
         del body  # a request holds what is needed of it: without this, a large one would be in memory twice
         try:
@@ -121,9 +121,9 @@ class Proxy:
     ) -> tuple[Response, Answer]:
         """Seal a request anew and send it. A nonce is never sent twice, so the client must not repeat by itself."""
         secret = agreement.secret
-        sealer, opener = begin(secret, self._surroundings.random(NONCE_BYTES), self._surroundings.random)
+        sealer, opener = begin(secret, self._surroundings.nonces(NONCE_BYTES), self._surroundings.nonces)
         ending = Ending(path)
-        kind, sealed = request.seal(sealer, ending, self._surroundings.random)
+        kind, sealed = request.seal(sealer, ending, self._surroundings.nonces)
         own = [(b"content-type", kind), *self._policy.encrypted(request, secret, self._surroundings.wall())]
         if agreement.authenticates_end:
             own.append((END, ending.seal(sealer)))
@@ -158,7 +158,7 @@ class Proxy:
         return replace(reply, headers=[JSON, NO_SNIFFING, *[each for each in reply.headers if each[0] not in _OURS]])
 
     def _request_id(self) -> str:
-        return f"proxy_{uuid7(int(self._surroundings.wall() * 1000), self._surroundings.random(RANDOM_BYTES))}"
+        return f"proxy_{uuid7(int(self._surroundings.wall() * 1000), self._surroundings.nonces(RANDOM_BYTES))}"
 
 
 def _names_unknown_secret(reply: Reply | StreamReply) -> bool:

@@ -18,6 +18,8 @@ class Surroundings:
     steady: Callable[[], float] = time.monotonic
     """Time that only goes forward."""
     random: Random = os.urandom
-    """Gives that many random bytes."""
+    """Gives that many random bytes, for keys."""
+    nonces: Random = os.urandom
+    """The same for what is used once and then known to others: nonces, IVs, boundaries, IDs, salts."""
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     """Waits that many seconds."""

@@ -27,6 +27,7 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         key: the origin's text.
+        loop: the one that it belongs to.
         exchange: the one that is under way, if any.
         idle_since: seconds on the pool's clock.
     """
@@ -38,6 +39,7 @@ class Connection(asyncio.Protocol):
         lost: Callable[["Connection"], None],
     ) -> None:
         self.key = key
+        self.loop = asyncio.get_running_loop()  # asked for once: in Python 3.11 each time costs a system call
         self.exchange: Listener | None = None
         self.idle_since = 0.0
         self.released = released

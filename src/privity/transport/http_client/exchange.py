@@ -29,13 +29,14 @@ class Exchange:
         stale: whether a kept connection turned out to be closed before any byte of an answer came.
     """
 
-    __slots__ = ("_connection", "_error", "_fresh", "_parser", "_sending", "_unsent", "_waiter", "stale")
+    __slots__ = ("_connection", "_error", "_fresh", "_loop", "_parser", "_sending", "_unsent", "_waiter", "stale")
 
     def __init__(self, connection: Connection, *, head_only: bool, fresh: bool) -> None:
         """Occupy `connection`; `head_only` where the method is HEAD, `fresh` where it has carried nothing before."""
         self.stale = False
         self._parser = ResponseParser(head_only=head_only)
         self._fresh = fresh
+        self._loop = connection.loop
         self._error: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._sending: asyncio.Timeout | None = None
@@ -109,7 +110,7 @@ class Exchange:
     async def _wait(self) -> None:
         if self._waiter is not None:
             raise ValueError("another task waits for this answer")
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
