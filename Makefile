@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install up test check format bench fuzz lock clean
+.PHONY: install up test cover check format bench fuzz lock clean
 
 install: $(STAMP)
 
@@ -18,6 +18,11 @@ up: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# The wire protocol is covered whole, by its own tests.
+cover: install
+	$(BIN)/python -m pytest --quiet tests/protocol --cov=privity.protocol --cov-branch --cov-report=term-missing:skip-covered \
+	  --cov-fail-under=100
 
 check: install
 	$(BIN)/ruff format --check .

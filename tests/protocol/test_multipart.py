@@ -12,8 +12,8 @@ from privity.errors import DecryptionError, InvalidRequestError
 from privity.protocol.bodies import open_fields
 from privity.protocol.ending import Ending
 from privity.protocol.endpoints import Endpoint, Form, endpoint_of
-from privity.protocol.exchange import Opener, Sealer, addressed_to
-from privity.protocol.multipart import MAX_PARTS, Part, content_type, encode_form, parse_form, turn_parts
+from privity.protocol.exchange import PIECE_BYTES, Opener, Sealer, addressed_to
+from privity.protocol.multipart import MAX_PARTS, Part, content_type, encode_form, parse_form, seal_form, turn_parts
 from privity.protocol.secret import Secret
 
 CAPTURE = json.loads((Path(__file__).parents[1] / "captures" / "deployed-proxy.json").read_bytes())
@@ -331,3 +331,16 @@ def test_captured_answers_to_forms_open_to_what_the_app_got(case: dict[str, Any]
 
 def test_the_capture_has_a_form() -> None:
     assert CAPTURED
+
+
+def test_a_form_sealed_in_pieces_has_the_bytes_of_one_that_is_sealed_at_once() -> None:
+    parts = [Part("language", b"en"), Part("model", b"m"), Part("file", bytes(200_000), is_file=True)]
+    ivs = b"".join(bytes([number]) * 12 for number in range(2))
+    ending, other = Ending("p"), Ending("p")
+    sealer = Sealer(SECRET, NONCE, io.BytesIO(ivs).read)
+    at_once = Sealer(SECRET, NONCE, io.BytesIO(ivs).read)
+    pieces = list(seal_form(parts, {"model"}, sealer, ending, b"boundary"))
+    whole = encode_form(turn_parts(parts, {"model"}, at_once.seal_all, other), b"boundary")
+    assert b"".join(pieces) == whole
+    assert max(map(len, pieces)) <= 2 * PIECE_BYTES
+    assert ending.seal(Sealer(SECRET, NONCE, bytes)) == other.seal(Sealer(SECRET, NONCE, bytes))
