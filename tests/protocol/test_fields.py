@@ -357,3 +357,8 @@ def test_a_model_that_no_list_could_hold_is_refused(body: str, code: str) -> Non
 def test_the_longest_model_id_is_taken() -> None:
     longest = "m" * MAX_MODEL_ID_CHARACTERS
     assert read_model(scan(json.dumps({"model": longest}).encode())) == check_model(longest) == longest
+
+
+def test_a_text_among_hundreds_of_brackets_is_no_bracket() -> None:
+    body = b'{"a": [' + b'[], "[{", {}, ' * MAX_DEPTH + b"1]}"
+    assert scan(body).names == ["a"]
