@@ -35,6 +35,7 @@ _BETWEEN = re.compile(_SPACE + b"," + _SPACE)
 _END = re.compile(_SPACE + rb"\}" + _SPACE + rb"\Z")
 _STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*+"?+|[{}\[\]]', re.DOTALL)
 """A string that never ends is one too, so that its quotation marks are not tried one after the other."""
+_STEPS = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 _ESCAPE = re.compile(
     rb"\\(?:(?P<pair>u[dD][89abAB]" + _HEX2 + rb"\\u[dD][c-fC-F]" + _HEX2 + rb")"
     rb"|(?P<lone>u[dD][89a-fA-F]" + _HEX2 + rb")|.)",
@@ -214,17 +215,9 @@ def _check_depth(body: bytes) -> None:
         return
     depth = 0
     for token in _STRUCTURE.finditer(body):
-        match token[0]:
-            case b"{" | b"[":
-                depth += 1
-                if depth > MAX_DEPTH:
-                    raise InvalidRequestError(
-                        f"The body is nested deeper than {MAX_DEPTH} levels.", code="nested_too_deep"
-                    )
-            case b"}" | b"]":
-                depth -= 1
-            case _:  # a string
-                pass
+        depth += _STEPS.get(token[0], 0)  # a string is none
+        if depth > MAX_DEPTH:
+            raise InvalidRequestError(f"The body is nested deeper than {MAX_DEPTH} levels.", code="nested_too_deep")
 
 
 def _invalid() -> InvalidRequestError:
