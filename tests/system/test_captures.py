@@ -91,7 +91,8 @@ def plain_answer(request_: Any, secret_id: bytes | None, got: bytes) -> list[Any
     *events, rest = [line.removeprefix(b"data: ") for line in got.strip().split(b"\n\n")]
     bodies = events if rest == b"[DONE]" else [*events, rest]
     opened = [json.loads(open_fields(body, endpoint.plain_answer, opener.open_all, Ending(""))) for body in bodies]
+    ours = ("id", "model")  # the ID is never the engine's, and the model's name is the one that was asked for
     return [
-        each | {"model": recorded["model"]} if "model" in recorded else each
+        each | {name: recorded[name] for name in ours if name in recorded}
         for each, recorded in zip(opened, request_["answer_plain"], strict=True)
     ]

@@ -317,6 +317,24 @@ async def test_a_listener_stops_when_its_caller_fails() -> None:
         await connect(urls[0])
 
 
+async def test_a_line_of_a_body_that_looks_like_an_upgrade_is_a_line_of_the_body() -> None:
+    first, second = b"a form\r\n", b"x\r\nUpgrade: my report\r\n\r\n"
+
+    async def echo(request: Request) -> Reply:
+        return json_reply((await request.body(1000)).decode())
+
+    async with serving({"/echo": {"POST": echo}}) as url:
+        reader, writer = await connect(url)
+        head = b"POST /echo HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        writer.write(head % len(first + second) + first)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        writer.write(second)
+        answer = await reader.read()
+        writer.close()
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == (first + second).decode()
+
+
 # Addresses
 
 

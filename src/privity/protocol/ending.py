@@ -11,10 +11,16 @@ import hashlib
 import hmac
 
 from privity.errors import DecryptionError
-from privity.protocol.exchange import Opener, Sealer
+from privity.protocol.exchange import NONCE_BYTES, Opener, Random, Sealer
+from privity.protocol.secret import Secret
 
 HEADER = b"privity-end"
 """The header of a request, and of an answer that is not streamed, that holds the end."""
+
+_TAG_BYTES = 4
+"""Bytes of a nonce that say that its request has an end: a nonce without that meaning has them once in four billion."""
+
+_TAG_CONTEXT = b"privity nonce of a request with an end"
 
 COMMENT = b": " + HEADER + b" "
 """What the end of a stream stands behind: a comment, just before the last event."""
@@ -73,6 +79,22 @@ class Ending:
         digest = self._digest.copy()
         digest.update(direction.transcript.digest())
         return _MARK + digest.hexdigest().encode()
+
+
+def announcing_nonce(secret: Secret, random: Random) -> bytes:
+    """Return a nonce that says that its request has an end: all values are bound to it, so nobody can change that."""
+    fresh = random(NONCE_BYTES - _TAG_BYTES)
+    return fresh + _tag(secret, fresh)
+
+
+def announces_end(secret: Secret, nonce: bytes) -> bool:
+    """Return whether a request with this nonce must have an end."""
+    fresh, tag = nonce[:-_TAG_BYTES], nonce[-_TAG_BYTES:]
+    return hmac.compare_digest(tag, _tag(secret, fresh))
+
+
+def _tag(secret: Secret, fresh: bytes) -> bytes:
+    return hmac.digest(secret.key, _TAG_CONTEXT + fresh, "sha256")[:_TAG_BYTES]
 
 
 def as_comment(end: bytes) -> bytes:

@@ -28,6 +28,8 @@ class Endpoint:
     """Whether a request carries a `cache_salt`."""
     reports_usage: bool = False
     """Whether a streamed answer reports usage when `stream_options` asks for it."""
+    id_prefix: str = ""
+    """How the IDs of its answers begin."""
     anthropic: bool = False
     """Whether it is of Anthropic's API: streams end with `message_stop`, and errors have that form."""
 
@@ -36,14 +38,15 @@ _GENERATION = frozenset({"model", "stream", "stream_options", "max_tokens", "max
 _TRANSCRIPTION = frozenset({"model", "stream", "stream_include_usage", "stream_continuous_usage_stats"})
 
 ENDPOINTS = (
-    Endpoint("/v1/chat/completions", plain_request=_GENERATION, salted=True, reports_usage=True),
-    Endpoint("/v1/completions", plain_request=_GENERATION, salted=True, reports_usage=True),
-    Endpoint("/v1/embeddings"),
+    Endpoint("/v1/chat/completions", plain_request=_GENERATION, salted=True, reports_usage=True, id_prefix="chatcmpl-"),
+    Endpoint("/v1/completions", plain_request=_GENERATION, salted=True, reports_usage=True, id_prefix="cmpl-"),
+    Endpoint("/v1/embeddings", id_prefix="embd-"),
     Endpoint(
         "/v1/messages",
         plain_request=frozenset({"model", "stream"}),
         plain_answer=frozenset({"id", "type", "usage"}),
         salted=True,
+        id_prefix="msg_",
         anthropic=True,
     ),
     Endpoint(

@@ -22,6 +22,9 @@ MAX_MODEL_ID_CHARACTERS = 256
 MAX_SHOWN_NAME = 64
 """Characters of a member's name that an error message shows."""
 
+MAX_ESCAPES = 100_000
+"""Backslashes of a body with lone surrogates, which takes another way that costs far more for each of them."""
+
 _UTF8_PIECE = 1024 * 1024
 """Bytes that are checked at once, so that a large body is not decoded as a whole."""
 
@@ -112,6 +115,8 @@ def scan(body: bytes) -> Fields:
     try:
         return _walk(body)
     except msgspec.DecodeError as error:
+        if body.count(b"\\") > MAX_ESCAPES:
+            raise _invalid() from error
         masked = _ESCAPE.sub(_without_lone_surrogate, body)
         if masked == body:
             raise _invalid() from error

@@ -9,7 +9,7 @@ from typing import Any
 from privity.errors import UnknownSecretError
 from privity.http import Headers, header
 from privity.protocol.bodies import Turn, open_fields, turn_fields
-from privity.protocol.ending import HEADER, Ending, from_comments
+from privity.protocol.ending import HEADER, Ending, announcing_nonce, from_comments
 from privity.protocol.endpoints import Endpoint, Form, endpoint_of
 from privity.protocol.event_stream import EventStreamParser
 from privity.protocol.exchange import NONCE_BYTES, Opener, Random, begin
@@ -126,7 +126,7 @@ class SealingClient:
             path: an encrypted endpoint's.
             content: JSON, as its bytes or as Python values; a form's parts; or, where the body is one value, its bytes.
         """
-        nonce = self._random(NONCE_BYTES)
+        nonce = announcing_nonce(self._secret, self._random) if self._with_end else self._random(NONCE_BYTES)
         sealer, opener = begin(self._secret, nonce, self._random)
         ending = Ending(path)
         kind, body = self._sealed(_endpoint(path), content, sealer.seal_all, ending)

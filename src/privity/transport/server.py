@@ -77,6 +77,8 @@ class _JoiningTransport:
 class _BoundedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol with a limit on all that is not body, and errors in OpenAI's form."""
 
+    _in_message = False
+    """Whether a request has begun and not ended: what comes then is no head, or not its beginning."""
     _outside_body = 0
     """Bytes since the last piece of a body or end of a message: a head that goes on, trailers, chunk extensions."""
 
@@ -84,7 +86,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         super().connection_made(cast("asyncio.Transport", _JoiningTransport(transport, self.loop)))
 
     def data_received(self, data: bytes) -> None:
-        if not self._outside_body and b"pgrade" in data:
+        if not self._in_message and b"pgrade" in data:
             data = _without_upgrade(data)
         self._outside_body += len(data)
         super().data_received(data)
@@ -101,11 +103,16 @@ class _BoundedProtocol(HttpToolsProtocol):
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
+    def on_message_begin(self) -> None:
+        self._in_message = True
+        super().on_message_begin()
+
     def on_body(self, body: bytes) -> None:
         self._outside_body = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._in_message = False
         self._outside_body = 0
         super().on_message_complete()
 

@@ -13,6 +13,7 @@ from privity.http import Headers
 from privity.protocol.ending import HEADER
 from privity.protocol.endpoints import ENDPOINTS, endpoint_of
 from privity.protocol.exchange import Sealer
+from privity.protocol.fields import MAX_ESCAPES
 from privity.protocol.multipart import Part, encode_form, parse_form
 from privity.protocol.secret import Secret
 from privity.roles.inference_proxy.encryption import MAX_QUOTES, Content, SealedRequest
@@ -173,10 +174,26 @@ async def test_an_end_that_is_wrong_or_of_another_request_or_path() -> None:
         await opened(elsewhere)
 
 
-async def test_without_the_end_a_request_counts_as_a_deployed_clients() -> None:
-    """Whoever takes the end away gets an answer without one, which the client that sent one refuses."""
+async def test_an_end_can_not_be_taken_away() -> None:
+    """The nonce, to which all values are bound, says that there is one."""
     sealed = chat(with_end=True)
-    assert await opened(sealed, [(name, value) for name, value in sealed.headers if name != HEADER]) == REQUEST
+    with pytest.raises(NotEncryptedError):
+        await opened(sealed, [(name, value) for name, value in sealed.headers if name != HEADER])
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"[" + b"1," * MAX_QUOTES + b"1]", "invalid_json"),
+        (b'{"a":[' + b"[]," * MAX_QUOTES + b"[]]}", "too_many_members"),
+        (b'{"a":"\\ud800' + b"\\n" * (MAX_ESCAPES + 1) + b'"}', "invalid_json"),
+    ],
+    ids=["an array", "brackets", "escapes"],
+)
+async def test_what_would_be_slow_to_cut_apart_is_refused_first(body: bytes, code: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        await opened(SealedExchange(CHAT, [], body, chat().opener))
+    assert caught.value.code == code
 
 
 @pytest.mark.parametrize(
@@ -185,7 +202,6 @@ async def test_without_the_end_a_request_counts_as_a_deployed_clients() -> None:
         REQUEST,
         b'{"model": "m"}',
         b"{}",
-        b"[]",
         b'{"model": "m", "messages": [{"role": "user", "content": "hello"}]}',
         b'{"a": "::::"}',
         b'{"a": "id:0123456789abcdef01234567"}',

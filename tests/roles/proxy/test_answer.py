@@ -9,7 +9,7 @@ import pytest
 from privity.errors import ApiError, EngineFailedError, TamperedAnswerError, UpstreamProtocolError
 from privity.http import Headers, header
 from privity.protocol.event_stream import EventStreamParser
-from privity.roles.proxy.answer import MAX_PLAIN_ERROR
+from privity.roles.proxy.answer import MAX_ERROR
 from privity.testing.fake_deployment import CHAT_ANSWER, FakeDeployment, plain_error
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest
 from privity.testing.proxy_rig import Answered, Rig
@@ -117,7 +117,7 @@ async def test_an_encrypted_error_is_opened(make_rig: MakeRig, *, authenticates_
 
 
 async def test_an_endless_plain_error_is_cut(make_rig: MakeRig) -> None:
-    deployment = tampering(lambda _: FakeResponse(500, [PLAIN], [b" " * (MAX_PLAIN_ERROR + 1)]))
+    deployment = tampering(lambda _: FakeResponse(500, [PLAIN], [b" " * (MAX_ERROR + 1)]))
     with pytest.raises(EngineFailedError):
         await make_rig(deployment).chat()
 

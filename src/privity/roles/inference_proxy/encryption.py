@@ -33,6 +33,9 @@ MAX_QUOTES = 20_000
 """Quotation marks of an encrypted JSON body. Each member has four, and thousands of small members, unlike a few large
 ones, cost many times their bytes."""
 
+ID_BYTES = 16
+"""Random bytes of an answer's ID."""
+
 Content = bytes | list[Part]
 _Form = Fields | list[Part] | bytes
 """A body as it is encrypted."""
@@ -51,18 +54,20 @@ class SecretSource(Protocol):
 
 
 class AnswerSeal:
-    """Encrypts one answer.
+    """Encrypts one answer. Its `id` stays plain, so it is ours: engines put texts of the request into theirs.
 
     Args:
         endpoint: whose answer it is.
         sealer: of the request's secret and nonce.
+        answer_id: what the answer, and each of its events, is known by.
         with_end: whether the answer carries its authenticated end: the request carried one.
     """
 
-    def __init__(self, endpoint: Endpoint, sealer: Sealer, *, with_end: bool) -> None:
+    def __init__(self, endpoint: Endpoint, sealer: Sealer, answer_id: str, *, with_end: bool) -> None:
         self._endpoint = endpoint
         self._sealer = sealer
         self._with_end = with_end
+        self._id = answer_id
 
     def whole(self, status: int, answer: Json) -> tuple[Headers, bytes]:
         """Return an answer that is all there: the headers that belong to its encryption, and its body."""
@@ -100,6 +105,8 @@ class AnswerSeal:
         return [(ends.HEADER, ending.seal(self._sealer))] if self._with_end else []
 
     def _object(self, value: Json, ending: Ending) -> bytes:
+        if "id" in value and "id" in self._endpoint.plain_answer:
+            value["id"] = self._id
         return seal_object(value, self._endpoint.plain_answer, self._sealer.seal_all, ending)
 
     def _error(self, error: ApiError) -> Json:
@@ -168,18 +175,20 @@ class SealedRequest:
 
         Raises:
             NotEncryptedError: one of its values is not encrypted, or not with this secret and this nonce, or not
-                authentic at its place; or its end is there and isn't authentic.
+                authentic at its place; or its end isn't authentic, or was taken away.
         """
         opener = Opener(secret, self._nonce)
         ending = Ending(self._path)
         try:
             content = self._opened(opener, ending)
-            if self._end is not None:
+            if self._end is not None or ends.announces_end(secret, self._nonce):
                 ending.check(opener, self._end)
         except DecryptionError as error:
             raise _not_encrypted() from error
         sealer = Sealer(secret, self._nonce, random)
-        return OpenedRequest(content, AnswerSeal(self._endpoint, sealer, with_end=self._end is not None))
+        answer_id = self._endpoint.id_prefix + random(ID_BYTES).hex()
+        seal = AnswerSeal(self._endpoint, sealer, answer_id, with_end=self._end is not None)
+        return OpenedRequest(content, seal)
 
     def _opened(self, opener: Opener, ending: Ending) -> Content:
         match self._form:
@@ -195,13 +204,20 @@ class SealedRequest:
 def _read(form: Form, headers: Headers, body: bytes) -> _Form:
     match form:
         case Form.JSON:
-            if body.count(b'"') > MAX_QUOTES:
-                raise InvalidRequestError("The body has too many members.", code="too_many_members")
+            _check_is_flat(body)
             return scan(body)
         case Form.MULTIPART:
             return parse_form(body, header(headers, b"content-type"))
         case Form.WHOLE:
             return body
+
+
+def _check_is_flat(body: bytes) -> None:
+    """Refuse what would take many times its bytes to cut apart: nobody is known to have a secret yet."""
+    if not body.lstrip(b" \t\r\n").startswith(b"{"):
+        raise InvalidRequestError("The body must be a JSON object.", code="invalid_json")
+    if body.count(b'"') > MAX_QUOTES or body.count(b",") + body.count(b"{") + body.count(b"[") > MAX_QUOTES:
+        raise InvalidRequestError("The body has too many members.", code="too_many_members")
 
 
 def _first_value(form: _Form, endpoint: Endpoint) -> bytes:

@@ -15,6 +15,9 @@ from privity.roles.inference_proxy.media import media_kinds
 from privity.roles.inference_proxy.requests import check_request
 from privity.roles.inference_proxy.transcription import check_form, engine_form
 
+MAX_TOKENS = 2_000_000
+"""Commas and opening brackets of a JSON request, each of which costs some fifty bytes: thousands of token arrays."""
+
 _USAGE = {"include_usage": True, "continuous_usage_stats": True}
 """What lets the gateway meter a stream: usage stays plain (wire-protocol.md section 6)."""
 
@@ -72,6 +75,8 @@ def read_request(path: str, content: bytes | list[Part]) -> EngineRequest:
         raise NotSupportedError("No document backend is configured here.")
     if not isinstance(content, bytes):
         return EngineRequest(check_form(content), endpoint, content)
+    if content.count(b",") + content.count(b"{") + content.count(b"[") > MAX_TOKENS:
+        raise InvalidRequestError("The body has too many members and elements.", code="too_many_members")
     fields = scan(content)
     values = read_object(content)
     check_request(path, values)

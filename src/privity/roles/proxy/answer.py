@@ -38,8 +38,8 @@ from privity.transport.web import EVENTS, JSON, NO_SNIFFING, PLAIN, Reply, Strea
 MAX_ANSWER = 128 * 1024 * 1024
 """Bytes of an answer that is not streamed (wire-protocol.md section 9)."""
 
-MAX_PLAIN_ERROR = 1024 * 1024
-"""Bytes of a plain error: it is a sentence."""
+MAX_ERROR = 1024 * 1024
+"""Bytes of an error that is plain, or an event: it is a sentence."""
 
 MIN_VALUE_BYTES = 100
 MAX_PLAIN_TOKENS = 1000
@@ -104,10 +104,10 @@ class Answer:
         kinds = (kind for kind in (JSON, EVENTS) if _is(response.headers, kind[1]))
         own = [next(kinds, _TEXT), NO_SNIFFING, PLAIN]  # no HTML: a browser would show it as this proxy's own page
         kept = [(name, value) for name, value in response.headers if name in _KEPT_OF_PLAIN_ERRORS]
-        return Reply(response.status, [*own, *kept], await _read(response, MAX_PLAIN_ERROR))
+        return Reply(response.status, [*own, *kept], await _read(response, MAX_ERROR))
 
     async def _whole(self, response: Response, *, streams: bool) -> Reply:
-        body = await _read(response, MAX_ANSWER)
+        body = await _read(response, MAX_ERROR if streams else MAX_ANSWER)
         ending = Ending(str(response.status))
         kept = [(name, value) for name, value in response.headers if name in _KEPT]
         try:

@@ -10,7 +10,7 @@ from privity.errors import EngineTimeoutError, RouteNotFoundError, UpstreamError
 from privity.http import Headers, HttpClient, Response, header
 from privity.protocol.agreement import Agreement
 from privity.protocol.ending import HEADER as END
-from privity.protocol.ending import Ending
+from privity.protocol.ending import Ending, announcing_nonce
 from privity.protocol.endpoints import endpoint_of
 from privity.protocol.exchange import NONCE_BYTES, begin
 from privity.protocol.request_id import RANDOM_BYTES, uuid7
@@ -121,9 +121,11 @@ class Proxy:
     ) -> tuple[Response, Answer]:
         """Seal a request anew and send it. A nonce is never sent twice, so the client must not repeat by itself."""
         secret = agreement.secret
-        sealer, opener = begin(secret, self._surroundings.nonces(NONCE_BYTES), self._surroundings.nonces)
+        random = self._surroundings.nonces
+        nonce = announcing_nonce(secret, random) if agreement.authenticates_end else random(NONCE_BYTES)
+        sealer, opener = begin(secret, nonce, random)
         ending = Ending(path)
-        kind, sealed = request.seal(sealer, ending, self._surroundings.nonces)
+        kind, sealed = request.seal(sealer, ending, random)
         own = [(b"content-type", kind), *self._policy.encrypted(request, secret, self._surroundings.wall())]
         if agreement.authenticates_end:
             own.append((END, ending.seal(sealer)))
