@@ -217,8 +217,10 @@ class UnavailableError(ApiError):
     status = 503
     code = "model_unavailable"
 
-    def __init__(self, message: str, *, retry_after: int = 2, param: str | None = None) -> None:
-        super().__init__(message, param=param)
+    def __init__(
+        self, message: str, *, retry_after: int = 2, param: str | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(message, param=param, code=code)
         self.retry_after = retry_after
 
     @property

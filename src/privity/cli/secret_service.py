@@ -10,6 +10,7 @@ from privity.cli import _logging, _ui
 from privity.cli._mesh import read_ca, read_identity, read_private
 from privity.cli._program import add_listener_options, add_logging_options, port_number, run_until_stopped
 from privity.errors import StartError
+from privity.protocol.mesh import SECRET_SERVICE
 from privity.roles.secret_service.config import Settings
 from privity.roles.secret_service.main import Running, serve
 from privity.transport.secret_store.valkey import STORE_KEY_BYTES
@@ -26,7 +27,9 @@ def add_parser(commands: Any) -> None:
         ),
     )
     add_listener_options(parser, 8083)
-    parser.add_argument("--tls", action="store_true", help="encrypt there too, with the certificate of --identity")
+    parser.add_argument(
+        "--tls", action="store_true", help="use TLS on --port as well, with the certificate of --identity"
+    )
     parser.add_argument(
         "--hand-out-host",
         default="127.0.0.1",
@@ -64,9 +67,10 @@ def run(arguments: argparse.Namespace) -> int:
     _logging.configure(arguments.log_level, arguments.log_format)
     if (arguments.store is None) != (arguments.store_key is None):
         raise StartError("--store and --store-key go together.", "Give both, or none to keep secrets in memory.")
+    mesh_ca = read_ca(arguments.mesh_ca)
     settings = Settings(
-        identity=read_identity(arguments.identity),
-        mesh_ca=read_ca(arguments.mesh_ca),
+        identity=read_identity(arguments.identity, mesh_ca, SECRET_SERVICE),
+        mesh_ca=mesh_ca,
         host=arguments.host,
         port=arguments.port,
         tls=arguments.tls,

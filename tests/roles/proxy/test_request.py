@@ -9,7 +9,7 @@ from privity.protocol.ending import Ending
 from privity.protocol.endpoints import Endpoint, endpoint_of
 from privity.protocol.exchange import Opener, Sealer
 from privity.protocol.fields import scan
-from privity.protocol.multipart import parse_form
+from privity.protocol.multipart import Part, content_type, encode_form, parse_form
 from privity.roles.proxy.request import PlainRequest, read_request
 from privity.testing.sealed import SALT, SECRET
 
@@ -103,7 +103,7 @@ def test_a_salt_that_is_no_string_of_32_characters_is_a_400(path: str, salt: str
     ],
 )
 def test_it_knows_what_answer_is_wanted(members: dict[str, Any], expected: tuple[bool, bool]) -> None:
-    plain = request(json.dumps({"model": "m"} | members).encode())
+    plain = request(json.dumps({"model": "m", "messages": []} | members).encode())
     assert (plain.streams, plain.wants_usage) == expected
 
 
@@ -204,3 +204,17 @@ def test_an_unstructured_body_is_one_value_whatever_it_is(kind: bytes | None) ->
 def test_its_repr_holds_no_content() -> None:
     body = b'{"model": "m", "messages": ["canary"], "cache_salt": "canary-canary-canary-canary-canary"}'
     assert "canary" not in repr(request(body))
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", *JSON_PATHS])
+def test_a_body_of_plain_members_alone_is_refused_before_it_is_sent(path: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        request(b'{"model": "m"}', path)
+    assert caught.value.code == "missing_parameter"
+
+
+def test_a_form_without_a_file_is_refused_before_it_is_sent() -> None:
+    body = encode_form([Part("model", b"m"), Part("language", b"en")], b"b")
+    with pytest.raises(InvalidRequestError) as caught:
+        request(body, "/v1/audio/transcriptions", content_type(b"b"))
+    assert caught.value.param == "file"

@@ -31,6 +31,7 @@ class Replica:
         self.known: tuple[Model, ...] = ()
         self.in_flight = 0
         self._timeouts = 0
+        self._problems = 0
 
     async def poll(self, http: HttpClient) -> None:
         """Ask what it serves now. Unknown is not down: a poll that times out changes nothing at first."""
@@ -43,8 +44,17 @@ class Replica:
             self._timeouts += 1
             if self._timeouts >= TIMEOUTS_UNTIL_DOWN:
                 self.serves = ()
-        except UpstreamError:
+        except UpstreamError as error:
             self.serves = ()
+            self._note(str(error))
+        else:
+            self._problems = 0
+
+    def _note(self, problem: str) -> None:
+        """Log a problem when it is met a second time: at the first look a replica may just be starting."""
+        self._problems += 1
+        if self._problems == 2:
+            _LOG.warning("an inference proxy can't be used", extra={"replica": self.url, "problem": problem})
 
     async def _ask(self, http: HttpClient) -> tuple[Model, ...]:
         response = await http.request("GET", f"{self.url}/v1/models", head_timeout=POLL_TIMEOUT)
@@ -83,7 +93,8 @@ class Fleet:
         """Return a model that can be called now.
 
         Raises:
-            UnavailableError: a replica had it when it last served anything, and is away at the moment.
+            UnavailableError: a replica had it when it last served anything, and is away at the moment; or one that was
+                never heard of may have it.
             ModelNotFoundError: nobody has it.
         """
         try:
@@ -92,6 +103,11 @@ class Fleet:
             if any(asked in model.ids for replica in self.replicas for model in replica.known):
                 raise UnavailableError(
                     f"The model `{asked}` is not available at the moment; its engine is restarting or out of reach.",
+                    param="model",
+                ) from None
+            if not all(replica.known for replica in self.replicas):
+                raise UnavailableError(
+                    f"The model `{asked}` is not known here, and not all inference proxies could be asked yet.",
                     param="model",
                 ) from None
             raise

@@ -157,9 +157,9 @@ class Agreements:
                 return refused
             except (UpstreamError, TimeoutError):
                 error = UnavailableError("The gateway can't be reached at the moment.")
-            except ProtocolError as untrusted:
-                error = UnavailableError(f"The deployment could not be verified: {untrusted}")
-                error.code = "deployment_not_verified"
+            except ProtocolError as untrusted:  # as it will be the next time
+                text = f"The deployment could not be verified: {untrusted}"
+                return UnavailableError(text, code="deployment_not_verified")
             except ApiError as failed:
                 error = failed
             else:
@@ -182,8 +182,16 @@ class Agreements:
         if response.status == 401:
             raise UnauthorizedError("The gateway doesn't accept this API key.")
         if response.status != 200:
-            raise UnavailableError(f"The gateway gave no secret: it answered with status {response.status}.")
+            raise UnavailableError(_no_secret(response.status), code="secret_service_unavailable")
         return offer.accept(body, self._mesh_ca, datetime.fromtimestamp(now, UTC))
+
+
+def _no_secret(status: int) -> str:
+    if status == 404:
+        return "There is no gateway at the configured address: it knows no secret agreement."
+    if status in (502, 503, 504):
+        return "The deployment's secret service can't be reached at the moment."
+    return f"The gateway gave no secret: it answered with status {status}."
 
 
 def _offered(headers: Headers) -> bytes | None:

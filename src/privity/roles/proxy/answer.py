@@ -54,8 +54,7 @@ _MESSAGE = b"message"
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\]')
 _EVENT_TYPE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HARMLESS_COMMENT = re.compile(rb":[A-Za-z0-9 .,:_+-]{0,64}")
-_KEPT = frozenset({b"allow", b"retry-after"})
-_KEPT_OF_PLAIN_ERRORS = _KEPT | {b"x-request-id"}
+_KEPT = frozenset({b"allow", b"retry-after", b"x-request-id"})
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _LOG = logging.getLogger(__name__)
 
@@ -93,7 +92,8 @@ class Answer:
             async with response:
                 raise _refused("it is streamed, or not, against what was asked")
         if response.status == 200 and streams:
-            return StreamReply(200, [EVENTS, (b"cache-control", b"no-store")], self._events(response))
+            kept = [each for each in response.headers if each[0] in _KEPT]
+            return StreamReply(200, [EVENTS, (b"cache-control", b"no-store"), *kept], self._events(response))
         async with response:
             return await self._whole(response, streams=streams)
 
@@ -103,7 +103,7 @@ class Answer:
             raise _refused("it claims to be plain, which only an error may be")
         kinds = (kind for kind in (JSON, EVENTS) if _is(response.headers, kind[1]))
         own = [next(kinds, _TEXT), NO_SNIFFING, PLAIN]  # no HTML: a browser would show it as this proxy's own page
-        kept = [(name, value) for name, value in response.headers if name in _KEPT_OF_PLAIN_ERRORS]
+        kept = [(name, value) for name, value in response.headers if name in _KEPT]
         return Reply(response.status, [*own, *kept], await _read(response, MAX_ERROR))
 
     async def _whole(self, response: Response, *, streams: bool) -> Reply:

@@ -86,6 +86,11 @@ def _read_json(endpoint: Endpoint, body: bytes, shared_salt: str | None, random:
     model = read_model(fields)
     if fields.get("stream") not in _BOOLEANS:
         raise InvalidRequestError("`stream` must be true or false.", param="stream", code="invalid_value")
+    if endpoint.plain_request.issuperset(fields.names):
+        raise InvalidRequestError(
+            f"The body holds only {', '.join(fields.names)}: what the model is to work on is missing.",
+            code="missing_parameter",
+        )
     salt, key = _salted(fields, shared_salt, random) if endpoint.salted else (None, None)
     added = {} if salt is None else {"cache_salt": msgspec.json.encode(salt)}
 
@@ -127,6 +132,8 @@ def _read_form(endpoint: Endpoint, kind: bytes | None, body: bytes) -> PlainRequ
             "The field `model` is missing: GET /v1/models lists the models.", param="model", code="missing_model"
         )
     model = check_model(plain["model"].decode(errors="replace"))
+    if not any(part.is_file for part in parts):
+        raise InvalidRequestError("The form has no file under `file`.", param="file", code="missing_parameter")
     is_large = len(body) >= LARGE_FORM
 
     def seal(sealer: Sealer, ending: Ending, random: Random) -> tuple[bytes, Body]:

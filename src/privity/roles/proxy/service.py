@@ -29,6 +29,9 @@ MAX_KEYS = 64
 LIST_TIMEOUT = 10.0
 """Seconds until the gateway must say what there is: it knows that by heart."""
 
+ANSWER_TIMEOUT = 660.0
+"""Seconds until an answer must begin: an engine has 600, and says so by itself when they are over."""
+
 RESET_PAUSE = 0.05
 """Seconds until a request is repeated whose connection was reset (wire-protocol.md section 4)."""
 
@@ -130,7 +133,12 @@ class Proxy:
         if agreement.authenticates_end:
             own.append((END, ending.seal(sealer)))
         response = await self._http.request(
-            "POST", self._gateway + quote(path), headers=[*headers, *own], body=sealed, repeat=False
+            "POST",
+            self._gateway + quote(path),
+            headers=[*headers, *own],
+            body=sealed,
+            head_timeout=ANSWER_TIMEOUT,
+            repeat=False,
         )
         return response, Answer(request, opener, authenticates_end=agreement.authenticates_end)
 
