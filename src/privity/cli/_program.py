@@ -43,7 +43,7 @@ def add_listener_options(parser: argparse.ArgumentParser, port: int) -> None:
 
 def port_number(text: str) -> int:
     """Return a port for argparse."""
-    number = int(text)
+    number = int(text) if text.isdecimal() else -1
     if not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return number

@@ -20,7 +20,7 @@ def add_parser(commands: Any) -> None:
         "inference-proxy",
         help="run the part that stands beside one engine",
         description=(
-            "Run an inference proxy beside one engine: it decrypts requests, checks them, and encrypts the answers. "
+            "Run an inference proxy beside one engine: it decrypts requests, checks them, and encrypts the answers.\n"
             "`privity mesh` makes the files that it needs."
         ),
         epilog=SOURCES_HELP,

@@ -24,7 +24,9 @@ _NO_KEY = re.compile(r"[^!-~]")
 def add_parser(commands: Any) -> None:
     """Add the subcommand."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "proxy", help="run the proxy that your applications talk to", description="Run the proxy of one user."
+        "proxy",
+        help="run the proxy that your applications talk to",
+        description="Run the proxy of one user: it encrypts what apps ask for, and decrypts the answers.",
     )
     add_listener_options(parser, 8080)
     parser.add_argument(
@@ -75,7 +77,7 @@ def add_cache_options(parser: argparse.ArgumentParser) -> None:
         "--prompt-cache-salt",
         "--promptCacheSalt",
         metavar="SALT",
-        help="share it with all proxies that have this salt; needs --shared-prompt-cache",
+        help="share the prompt cache with all proxies that have this salt; needs --shared-prompt-cache",
     )
 
 
@@ -97,7 +99,8 @@ def add_ocsp_options(parser: argparse.ArgumentParser) -> None:
         type=hours,
         default=48,
         metavar="HOURS",
-        help="accept GPUs for so long after their certificate was revoked (default: %(default)s)",
+        help="accept GPUs for so long after their certificate was revoked; must be 0 where unknown ones are refused "
+        "(default: %(default)s)",
     )
 
 
@@ -111,7 +114,7 @@ def boolean(text: str) -> bool:
 
 def hours(text: str) -> int:
     """Return a number of hours for argparse."""
-    number = int(text)
+    number = int(text) if text.isdecimal() else -1
     if not 0 <= number <= 24 * 365:
         raise argparse.ArgumentTypeError("hours are a number from 0 to 8760")
     return number

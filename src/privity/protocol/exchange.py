@@ -68,6 +68,8 @@ class Sealer:
 
     def seal_all(self, values: Sequence[bytes]) -> list[bytes]:
         """Return the next values, each as `seal` does; raises as it does."""
+        if self._sequence + len(values) > MAX_VALUES:
+            raise OverflowError("an exchange has too many values")
         ivs = self._random(IV_BYTES * len(values))  # one system call for all
         self.transcript.update(ivs)
         encrypt, nonce, prefix, sequence = self._encrypt, self._nonce, self._prefix, self._sequence

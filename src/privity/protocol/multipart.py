@@ -106,7 +106,7 @@ def turn_parts(parts: Sequence[Part], plain: Collection[str], turn: Turn, ending
     Args:
         parts: in the order of encryption.
         plain: names of fields that stay as they are; a file never does.
-        turn: seals the next value, or opens it.
+        turn: seals the values, or opens them.
         ending: takes note of the names, and of what stays plain.
 
     Raises:
