@@ -1,12 +1,22 @@
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from privity.errors import DecryptionError
 from privity.protocol.bodies import open_fields, turn_fields
-from privity.protocol.ending import COMMENT, HEADER, Ending, as_comment, from_comments
+from privity.protocol.ending import (
+    COMMENT,
+    HEADER,
+    Ending,
+    announces_end,
+    announcing_nonce,
+    as_comment,
+    from_comments,
+)
 from privity.protocol.event_stream import EventStreamParser, encode_event
-from privity.protocol.exchange import Opener, Sealer, begin
+from privity.protocol.exchange import NONCE_BYTES, Opener, Sealer, begin
 from privity.protocol.fields import scan
 from privity.protocol.multipart import Part, turn_parts
 from privity.protocol.secret import Secret
@@ -272,3 +282,23 @@ def test_the_end_travels_in_a_stream_as_a_comment() -> None:
 def test_other_comments_are_no_end() -> None:
     assert from_comments([b": hello", b":", b": privity-ending x", COMMENT + b"1", COMMENT + b"2"]) == b"1"
     assert COMMENT == b": " + HEADER + b" "
+
+
+def test_a_nonce_that_announces_an_end_says_so_to_whoever_has_the_secret() -> None:
+    nonces = {announcing_nonce(SECRET, os.urandom) for _ in range(100)}
+    assert len(nonces) == 100
+    assert {len(nonce) for nonce in nonces} == {NONCE_BYTES}
+    assert all(announces_end(SECRET, nonce) for nonce in nonces)
+    other = Secret("other", bytes(32))
+    assert not any(announces_end(other, nonce) for nonce in nonces)
+
+
+@given(st.integers(0, NONCE_BYTES - 1), st.integers(1, 255))
+def test_a_nonce_with_a_flipped_byte_announces_nothing(place: int, flip: int) -> None:
+    nonce = bytearray(announcing_nonce(SECRET, bytes))
+    nonce[place] ^= flip
+    assert not announces_end(SECRET, bytes(nonce))
+
+
+def test_a_random_nonce_announces_nothing() -> None:
+    assert not announces_end(SECRET, bytes(NONCE_BYTES))

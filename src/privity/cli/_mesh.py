@@ -1,5 +1,6 @@
 """Files of a mesh, as `privity mesh` writes them, read for the subcommands that serve."""
 
+import argparse
 import os
 import stat
 from datetime import UTC, datetime
@@ -11,6 +12,15 @@ from privity.errors import CertificateError, StartError
 from privity.protocol import mesh
 
 _MAKE = "`privity mesh DIR` makes such files."
+
+
+def add_mesh_options(parser: argparse.ArgumentParser, *, identity: bool) -> None:
+    """Add `--mesh-ca`, and `--identity` for a role that has one."""
+    ca = "the certificate of the CA that all certificates of the deployment must come from"
+    parser.add_argument("--mesh-ca", type=Path, required=True, metavar="FILE", help=ca)
+    if identity:
+        own = "its own certificate and key, in one PEM file"
+        parser.add_argument("--identity", type=Path, required=True, metavar="FILE", help=own)
 
 
 def read_identity(path: Path, ca: x509.Certificate, name: str) -> mesh.Identity:

@@ -1,11 +1,10 @@
 """`privity gateway`."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from privity.cli import _logging, _ui
-from privity.cli._mesh import read_ca
+from privity.cli._mesh import add_mesh_options, read_ca
 from privity.cli._program import add_listener_options, add_logging_options, base_url, run_until_stopped
 from privity.roles.gateway.config import Settings
 from privity.roles.gateway.main import serve
@@ -38,13 +37,7 @@ def add_parser(commands: Any) -> None:
         metavar="URL",
         help="a secret service, where it agrees on secrets with clients; repeatable, for replicas that share a store",
     )
-    parser.add_argument(
-        "--mesh-ca",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="the certificate of the CA that issued the others' certificates",
-    )
+    add_mesh_options(parser, identity=False)
     add_logging_options(parser)
     parser.set_defaults(run=run)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from privity.cli import _logging, _ui
 from privity.cli._engine import SOURCES_HELP, add_engine_options, resolve
-from privity.cli._mesh import read_ca, read_identity
+from privity.cli._mesh import add_mesh_options, read_ca, read_identity
 from privity.cli._program import add_listener_options, add_logging_options, base_url, run_until_stopped
 from privity.protocol.mesh import INFERENCE_PROXY
 from privity.roles.inference_proxy.config import Settings
@@ -28,12 +28,7 @@ def add_parser(commands: Any) -> None:
     )
     add_listener_options(parser, 8082)
     parser.add_argument("--model", required=True, metavar="SOURCE", help="the model or engine to serve")
-    files = {
-        "--identity": "its certificate and key, in one PEM file",
-        "--mesh-ca": "the certificate of the CA that issued the secret services' certificates",
-    }
-    for option, text in files.items():
-        parser.add_argument(option, type=Path, required=True, metavar="FILE", help=text)
+    add_mesh_options(parser, identity=True)
     parser.add_argument(
         "--secret-service",
         action="append",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from privity.cli import _logging, _ui
-from privity.cli._mesh import read_ca
+from privity.cli._mesh import add_mesh_options, read_ca
 from privity.cli._program import add_listener_options, add_logging_options, base_url, run_until_stopped
 from privity.errors import StartError
 from privity.protocol.cache_salt import MIN_CHARACTERS, RANDOM_BYTES, random_salt
@@ -46,13 +46,7 @@ def add_parser(commands: Any) -> None:
         metavar="ORIGIN",
         help="an Origin to let through, repeatable (CORS answers, which browsers want besides, are not given yet)",
     )
-    parser.add_argument(
-        "--mesh-ca",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="the certificate of the CA that the deployment's certificates must come from",
-    )
+    add_mesh_options(parser, identity=False)
     parser.add_argument(
         "--api-key",
         "--apiKey",

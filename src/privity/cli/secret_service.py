@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from privity.cli import _logging, _ui
-from privity.cli._mesh import read_ca, read_identity, read_private
+from privity.cli._mesh import add_mesh_options, read_ca, read_identity, read_private
 from privity.cli._program import add_listener_options, add_logging_options, port_number, run_until_stopped
 from privity.errors import StartError
 from privity.protocol.mesh import SECRET_SERVICE
@@ -43,12 +43,7 @@ def add_parser(commands: Any) -> None:
         metavar="PORT",
         help="port to listen on for inference proxies (default: %(default)s)",
     )
-    files = {
-        "--identity": "its certificate and key, in one PEM file",
-        "--mesh-ca": "the certificate of the CA that issued the inference proxies' certificates",
-    }
-    for option, text in files.items():
-        parser.add_argument(option, type=Path, required=True, metavar="FILE", help=text)
+    add_mesh_options(parser, identity=True)
     parser.add_argument(
         "--store",
         metavar="URL",

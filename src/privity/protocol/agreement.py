@@ -20,6 +20,12 @@ from privity.errors import AgreementError, InvalidRequestError
 from privity.protocol import hpke, mesh, xwing
 from privity.protocol.secret import SECRET_BYTES, Secret
 
+PATH = "/privatemode/v1/secret"
+"""Where a gateway takes offers, and a secret service behind it."""
+
+MAX_REQUEST_BYTES = 16 * 1024
+"""Bytes of a proxy's request: a public key of 1216 bytes in base64, and room."""
+
 MAX_RESPONSE_BYTES = 64 * 1024
 """Bytes of a secret service's response: the longest known has under 3 KiB; a longer certificate is still welcome."""
 

@@ -16,11 +16,12 @@ import pytest
 from privity.catalogue.model import Model
 from privity.errors import UpstreamProtocolError, UpstreamTimeoutError, UpstreamUnreachableError
 from privity.http import Headers, header
+from privity.protocol.agreement import MAX_REQUEST_BYTES, PATH
 from privity.protocol.endpoints import ENDPOINTS, Form
 from privity.roles.gateway.app import build_app
 from privity.roles.gateway.fleet import Fleet
 from privity.roles.gateway.forwarder import MAX_WHOLE_BODY, Forwarder
-from privity.roles.gateway.secret_services import AGREEMENT_TIMEOUT, MAX_REQUEST, PATH, SecretServices
+from privity.roles.gateway.secret_services import AGREEMENT_TIMEOUT, SecretServices
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, event_response, json_response
 from privity.transport.forward import MAX_WHOLE_ANSWER
 from privity.transport.http_client import PooledHttpClient
@@ -337,7 +338,7 @@ async def announce(url: str, path: str, length: int) -> bytes:
     return answer
 
 
-@pytest.mark.parametrize(("path", "limit"), [("/v1/chat/completions", MAX_BODY), (PATH, MAX_REQUEST)])
+@pytest.mark.parametrize(("path", "limit"), [("/v1/chat/completions", MAX_BODY), (PATH, MAX_REQUEST_BYTES)])
 async def test_a_body_over_the_limit_is_refused_before_it_is_read(path: str, limit: int) -> None:
     async with gateway() as asked:
         answer = await announce(asked.url, path, limit + 1)
@@ -549,7 +550,7 @@ async def test_without_a_content_type_none_is_made_up() -> None:
         assert asked.secret_services.sent[0].headers == []
 
 
-@pytest.mark.parametrize("length", [0, 1, MAX_REQUEST])
+@pytest.mark.parametrize("length", [0, 1, MAX_REQUEST_BYTES])
 async def test_an_agreement_up_to_the_limit_passes(length: int) -> None:
     async with gateway() as asked:
         assert (await asked.ask("POST", PATH, body=b"a" * length)).status == 200
@@ -558,7 +559,7 @@ async def test_an_agreement_up_to_the_limit_passes(length: int) -> None:
 
 async def test_an_agreement_of_unknown_length_over_the_limit_is_refused() -> None:
     async def pieces() -> AsyncIterator[bytes]:
-        yield b"a" * MAX_REQUEST
+        yield b"a" * MAX_REQUEST_BYTES
         yield b"a"
 
     async with gateway() as asked:

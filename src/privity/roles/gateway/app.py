@@ -2,10 +2,11 @@
 
 from privity.errors import NotSupportedError
 from privity.http import header
+from privity.protocol.agreement import MAX_REQUEST_BYTES, PATH
 from privity.protocol.endpoints import ENDPOINTS, Form
 from privity.roles.gateway.fleet import Fleet
 from privity.roles.gateway.forwarder import Forwarder
-from privity.roles.gateway.secret_services import MAX_REQUEST, PATH, SecretServices
+from privity.roles.gateway.secret_services import SecretServices
 from privity.transport.tasks import Background
 from privity.transport.web import PLAIN, Handler, Reply, Request, StreamReply, WebApp, json_reply
 
@@ -22,7 +23,7 @@ def build_app(fleet: Fleet, forwarder: Forwarder, secrets: SecretServices, backg
     async def agree(request: Request) -> Reply | StreamReply:
         kind = header(request.headers, b"content-type")
         headers = [] if kind is None else [(b"content-type", kind)]
-        return await secrets.agree(headers, await request.body(MAX_REQUEST))
+        return await secrets.agree(headers, await request.body(MAX_REQUEST_BYTES))
 
     async def attest(_request: Request) -> Reply:
         raise NotSupportedError("This deployment is not attested: its clients are given the mesh CA's certificate.")

@@ -2,13 +2,9 @@
 
 from privity.errors import UnavailableError
 from privity.http import Headers, HttpClient
+from privity.protocol.agreement import PATH
 from privity.transport.forward import forward
 from privity.transport.web import Reply, StreamReply
-
-PATH = "/privatemode/v1/secret"
-
-MAX_REQUEST = 16 * 1024
-"""Bytes of a client's part of an agreement: a public key of 1216 bytes in base64."""
 
 AGREEMENT_TIMEOUT = 5.0
 """Seconds for an agreement, which takes milliseconds. A late one is not asked of another service: of two answers to one

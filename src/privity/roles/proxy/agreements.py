@@ -9,7 +9,7 @@ from cryptography.x509 import Certificate
 
 from privity.errors import ApiError, ProtocolError, UnauthorizedError, UnavailableError, UpstreamError
 from privity.http import Headers, HttpClient, header
-from privity.protocol.agreement import MAX_RESPONSE_BYTES, Agreement, Offer
+from privity.protocol.agreement import MAX_RESPONSE_BYTES, PATH, Agreement, Offer
 from privity.protocol.secret import LIFETIME_SECONDS, SECRET_BYTES
 from privity.roles.proxy.headers import VERSION
 from privity.roles.proxy.surroundings import Surroundings
@@ -71,7 +71,7 @@ class Agreements:
         surroundings: Surroundings,
     ) -> None:
         self._http = http
-        self._url = f"{gateway}/privatemode/v1/secret"
+        self._url = gateway + PATH
         self._mesh_ca = mesh_ca
         self._configured = None if api_key is None else b"Bearer " + api_key.encode()
         self._adopted: bytes | None = None

@@ -3,12 +3,10 @@
 import msgspec
 
 from privity.errors import InvalidRequestError, UnknownSecretError
+from privity.protocol.agreement import MAX_REQUEST_BYTES, PATH
 from privity.roles.secret_service.service import SecretService
 from privity.transport.tasks import Background
 from privity.transport.web import JSON, Reply, Request, WebApp, json_reply, require_json
-
-MAX_AGREEMENT_BODY = 16 * 1024
-"""Bytes of a client's part of an agreement: a public key of 1216 bytes in base64, and room for what may be added."""
 
 MAX_HAND_OUT_BODY = 1024
 """Bytes of a question for a secret: an ID has 44."""
@@ -23,9 +21,9 @@ def build_agreement_app(service: SecretService, background: Background) -> WebAp
 
     async def agree(request: Request) -> Reply:
         require_json(request)
-        return Reply(200, [JSON], await service.agree(await request.body(MAX_AGREEMENT_BODY)))
+        return Reply(200, [JSON], await service.agree(await request.body(MAX_REQUEST_BYTES)))
 
-    return WebApp({"/privatemode/v1/secret": {"POST": agree}}, background)
+    return WebApp({PATH: {"POST": agree}}, background)
 
 
 def build_hand_out_app(service: SecretService, background: Background) -> WebApp:
