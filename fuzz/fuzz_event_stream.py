@@ -8,6 +8,7 @@ import atheris
 with atheris.instrument_imports(include=["privity"]):
     from privity.errors import UpstreamProtocolError
     from privity.protocol.event_stream import Event, EventStreamParser
+    from privity.testing.events import written
 
 from fuzz.harness import fuzz
 
@@ -47,7 +48,7 @@ def one_input(data: bytes) -> None:
 
 def check_encoding(events: list[Event]) -> None:
     """Check that events that are encoded again are the same."""
-    if EventStreamParser().feed(b"".join(event.encode(event.data) for event in events)) != events:
+    if EventStreamParser().feed(b"".join(written(event, event.data) for event in events)) != events:
         raise AssertionError("encoded events are others")
 
 

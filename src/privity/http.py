@@ -55,7 +55,7 @@ class HttpClient(Protocol):
             url: `http://host:port/path?query`, or `http+unix://%2Fpath%2Fof.sock/path?query`.
             headers: without `host`, `content-length`, `transfer-encoding` and `connection`, which belong to the client.
             body: bytes, or pieces of a body whose length nobody knows yet.
-            head_timeout: seconds until the head of the answer must be there; None waits as long as it takes.
+            head_timeout: seconds until the head of the answer must be there; None leaves that to the client.
             repeat: whether the same bytes may be sent once more where a kept connection turns out to be closed.
 
         Raises:

@@ -10,6 +10,7 @@ from privity.cli.main import build_parser, main
 from privity.cli.proxy import MAX_KEY_CHARACTERS, boolean, read_key, shared_salt
 from privity.errors import StartError
 from privity.protocol.cache_salt import MIN_CHARACTERS
+from privity.roles.inference_proxy.config import ENGINE_TIMEOUT
 from privity.roles.proxy.config import Settings
 from privity.testing.programs import http, program
 
@@ -84,7 +85,12 @@ def test_by_default_keys_are_the_apps_and_nobody_shares_a_cache_and_gpus_are_jud
     found: Settings = settings()
     assert (found.host, found.port, found.gateway) == ("127.0.0.1", 8080, "http://localhost:8081")
     assert (found.api_key, found.shared_salt) == (None, None)
+    assert found.answer_timeout > ENGINE_TIMEOUT
     assert (found.ocsp_allow_unknown, found.ocsp_revoked_grace_seconds) == (True, 2 * DAY)
+
+
+def test_how_long_an_answer_may_take_to_begin_can_be_said(settings: Any) -> None:
+    assert settings("--answer-timeout", "1800").answer_timeout == 1800
 
 
 # API keys

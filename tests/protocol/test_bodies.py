@@ -17,6 +17,7 @@ from privity.protocol.event_stream import Event, EventStreamParser
 from privity.protocol.exchange import Opener, Sealer, addressed_to
 from privity.protocol.fields import Fields, scan
 from privity.protocol.secret import Secret
+from privity.testing.events import written
 
 TESTS = Path(__file__).parents[1]
 FIELD_VECTORS = json.loads((TESTS / "vectors" / "json_fields.json").read_bytes())
@@ -281,8 +282,8 @@ def turned_stream(stream: bytes, turn: Turn, plain: Collection[str]) -> bytes:
 
 def encoded(event: Event, turn: Turn, plain: Collection[str]) -> bytes:
     if event.data in (None, b"[DONE]"):
-        return event.encode(event.data)
-    return event.encode(open_fields(event.data or b"", plain, turn, no_ending()))
+        return written(event, event.data)
+    return written(event, open_fields(event.data or b"", plain, turn, no_ending()))
 
 
 @pytest.mark.parametrize("vector", STREAM_VECTORS)

@@ -752,6 +752,15 @@ class TestTimeouts:
             await closed.wait()
 
     @on_both_loops
+    async def test_a_client_has_a_time_for_requests_that_name_none(self) -> None:
+        async def handler(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+
+        async with listening(handler) as url, PooledHttpClient(head_timeout=0.05) as client:
+            with pytest.raises(UpstreamTimeoutError):
+                await client.request("GET", url)
+
+    @on_both_loops
     async def test_a_body_may_take_longer_than_the_head(self) -> None:
         async with (
             exchange_with([CHUNKED]) as (client, peer),

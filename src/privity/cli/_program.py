@@ -41,6 +41,12 @@ def add_listener_options(parser: argparse.ArgumentParser, port: int) -> None:
     parser.add_argument("--port", type=port_number, default=port, help="port to listen on (default: %(default)s)")
 
 
+def add_answer_timeout(parser: argparse.ArgumentParser, default: float) -> None:
+    """Add `--answer-timeout`."""
+    text = "seconds until an answer must begin; more than the engines have (default: %(default)g)"
+    parser.add_argument("--answer-timeout", type=seconds, default=default, metavar="SECONDS", help=text)
+
+
 def port_number(text: str) -> int:
     """Return a port for argparse."""
     number = int(text) if text.isdecimal() else -1

@@ -5,8 +5,14 @@ from typing import Any
 
 from privity.cli import _logging, _ui
 from privity.cli._mesh import add_mesh_options, read_ca
-from privity.cli._program import add_listener_options, add_logging_options, base_url, run_until_stopped
-from privity.roles.gateway.config import Settings
+from privity.cli._program import (
+    add_answer_timeout,
+    add_listener_options,
+    add_logging_options,
+    base_url,
+    run_until_stopped,
+)
+from privity.roles.gateway.config import ANSWER_TIMEOUT, Settings
 from privity.roles.gateway.main import serve
 
 
@@ -38,6 +44,7 @@ def add_parser(commands: Any) -> None:
         help="a secret service, where it agrees on secrets with clients; repeatable, for replicas that share a store",
     )
     add_mesh_options(parser, identity=False)
+    add_answer_timeout(parser, ANSWER_TIMEOUT)
     add_logging_options(parser)
     parser.set_defaults(run=run)
 
@@ -51,5 +58,6 @@ def run(arguments: argparse.Namespace) -> int:
         read_ca(arguments.mesh_ca),
         host=arguments.host,
         port=arguments.port,
+        answer_timeout=arguments.answer_timeout,
     )
     return run_until_stopped(serve(settings), lambda running: _ui.say(f"privity gateway serves on {running.url}"))

@@ -8,10 +8,16 @@ from typing import Any
 
 from privity.cli import _logging, _ui
 from privity.cli._mesh import add_mesh_options, read_ca
-from privity.cli._program import add_listener_options, add_logging_options, base_url, run_until_stopped
+from privity.cli._program import (
+    add_answer_timeout,
+    add_listener_options,
+    add_logging_options,
+    base_url,
+    run_until_stopped,
+)
 from privity.errors import StartError
 from privity.protocol.cache_salt import MIN_CHARACTERS, RANDOM_BYTES, random_salt
-from privity.roles.proxy.config import Settings
+from privity.roles.proxy.config import ANSWER_TIMEOUT, Settings
 from privity.roles.proxy.main import serve
 
 MAX_KEY_CHARACTERS = 4096
@@ -55,6 +61,7 @@ def add_parser(commands: Any) -> None:
     )
     add_cache_options(parser)
     add_ocsp_options(parser)
+    add_answer_timeout(parser, ANSWER_TIMEOUT)
     add_logging_options(parser)
     parser.set_defaults(run=run)
 
@@ -127,6 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         mesh_ca=read_ca(arguments.mesh_ca),
         host=arguments.host,
         port=arguments.port,
+        answer_timeout=arguments.answer_timeout,
         allowed_hosts=tuple(arguments.allowed_host),
         allowed_origins=tuple(arguments.allowed_origin),
         api_key=None if arguments.api_key is None else read_key(arguments.api_key),

@@ -31,6 +31,9 @@ from privity.transport.server import require_free
 HOST = "127.0.0.1"
 PORT = 8080
 
+MARGIN = 30.0
+"""Seconds that a role waits longer for an answer than the one behind it: who is nearer to the engine speaks first."""
+
 
 def add_parser(commands: Any) -> None:
     """Add the subcommand."""
@@ -124,13 +127,17 @@ async def everything(
                 require_models(running.proxy, engine.url)
             urls.append(running.url)
             served.update(running.proxy.catalogue.by_id)
-        routed = gateway_config.Settings(tuple(urls), (secrets.url,), ca.certificate)
+        routed = gateway_config.Settings(
+            tuple(urls), (secrets.url,), ca.certificate, answer_timeout=engine_timeout + MARGIN
+        )
         middle = await stack.enter_async_context(gateway.serve(routed))
         left_out = sorted(served - set(middle.fleet.catalogue.by_id))
         if left_out:
             raise StartError(
                 f"Another model has an ID of {left_out[0]} already.", "Leave one of them out, or give a file #id=NAME."
             )
-        front = proxy_config.Settings(middle.url, ca.certificate, host=HOST, port=port)
+        front = proxy_config.Settings(
+            middle.url, ca.certificate, host=HOST, port=port, answer_timeout=engine_timeout + 2 * MARGIN
+        )
         url = await stack.enter_async_context(proxy.serve(front))
         yield Running(url, middle.url, ca_file, list(middle.fleet.catalogue.rows))

@@ -28,10 +28,6 @@ class Event:
     others: bytes = b""
     """The other lines that mean something, each with a line feed: `event:`, `id:`, `retry:`, comments; all in ASCII."""
 
-    def encode(self, data: bytes | None) -> bytes:
-        """Return the bytes of this event with other data; a line break in it, of any kind, becomes a line feed."""
-        return self.others + (b"\n" if data is None else _data_lines(data))
-
     @property
     def comments(self) -> list[bytes]:
         """The lines that are comments, each with its colon."""
@@ -149,10 +145,6 @@ def _plain_events(piece: bytes) -> list[Event] | None:
 
 def encode_event(data: bytes, event_type: bytes | None = None) -> bytes:
     """Return the bytes of one event; a line break in `data`, of any kind, becomes a line feed."""
-    return (b"event: " + event_type + b"\n" if event_type else b"") + _data_lines(data)
-
-
-def _data_lines(data: bytes) -> bytes:
     if b"\n" in data or b"\r" in data:  # JSON may have them between its tokens
         data = b"\ndata: ".join(_LINE_END.split(data))
-    return b"data: " + data + b"\n\n"
+    return (b"event: " + event_type + b"\n" if event_type else b"") + b"data: " + data + b"\n\n"

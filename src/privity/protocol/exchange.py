@@ -68,30 +68,27 @@ class Sealer:
 
     def seal_all(self, values: Sequence[bytes]) -> list[bytes]:
         """Return the next values, each as `seal` does; raises as it does."""
-        if self._sequence + len(values) > MAX_VALUES:
-            raise OverflowError("an exchange has too many values")
         ivs = self._random(IV_BYTES * len(values))  # one system call for all
-        self.transcript.update(ivs)
-        encrypt, nonce, prefix, sequence = self._encrypt, self._nonce, self._prefix, self._sequence
         sealed = []
         for number, value in enumerate(values):
             iv = ivs[number * IV_BYTES : (number + 1) * IV_BYTES]
-            encrypted = encrypt(iv, value, nonce + (sequence + number).to_bytes(4, "little"))
-            sealed.append(b'%b%b:%b"' % (prefix, hexlify(iv), hexlify(encrypted)))
-            if self._sent is not None:
-                self._sent.add(iv)
-        self._sequence = sequence + len(values)
+            sealed.append(b'%b%b:%b"' % (self._prefix, hexlify(iv), hexlify(self._encrypt_next(iv, value))))
         return sealed
 
     def seal_in_pieces(self, value: bytes) -> Iterator[bytes]:
         """Encrypt a value now, and return the pieces of what `seal` would return: its hex is twice as long."""
         iv = self._random(IV_BYTES)
+        return _in_hex(b"%b%b:" % (self._prefix, hexlify(iv)), self._encrypt_next(iv, value))
+
+    def _encrypt_next(self, iv: bytes, value: bytes) -> bytes:
+        if self._sequence >= MAX_VALUES:
+            raise OverflowError("an exchange has too many values")
         encrypted = self._encrypt(iv, value, self._nonce + self._sequence.to_bytes(4, "little"))
         self._sequence += 1
         self.transcript.update(iv)
         if self._sent is not None:
             self._sent.add(iv)
-        return _in_hex(b"%b%b:" % (self._prefix, hexlify(iv)), encrypted)
+        return encrypted
 
 
 class Opener:

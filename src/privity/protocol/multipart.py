@@ -72,14 +72,9 @@ def seal_form(
         ending: takes note of the names, and of what stays plain.
         boundary: between the parts.
     """
-    values: list[Iterable[bytes]] = []
-    for part in parts:
-        if part.name in plain and not part.is_file:
-            ending.plain(part.name, part.value)
-            values.append((part.value,))
-        else:
-            ending.sealed(part.name, is_file=part.is_file)
-            values.append(sealer.seal_in_pieces(part.value))
+    values: list[Iterable[bytes]] = [
+        sealer.seal_in_pieces(part.value) if _is_hidden(part, plain, ending) else (part.value,) for part in parts
+    ]
     return _written(zip(parts, values, strict=True), boundary)
 
 
@@ -112,17 +107,21 @@ def turn_parts(parts: Sequence[Part], plain: Collection[str], turn: Turn, ending
     Raises:
         DecryptionError: `turn` can't open a value.
     """
-    is_hidden = [part.is_file or part.name not in plain for part in parts]
-    for part, hidden in zip(parts, is_hidden, strict=True):
-        if hidden:
-            ending.sealed(part.name, is_file=part.is_file)
-        else:
-            ending.plain(part.name, part.value)
-    turned = iter(turn([part.value for part, hidden in zip(parts, is_hidden, strict=True) if hidden]))
+    hidden = [_is_hidden(part, plain, ending) for part in parts]
+    turned = iter(turn([part.value for part, is_hidden in zip(parts, hidden, strict=True) if is_hidden]))
     return [
-        Part(part.name, next(turned), part.is_file) if hidden else part
-        for part, hidden in zip(parts, is_hidden, strict=True)
+        Part(part.name, next(turned), part.is_file) if is_hidden else part
+        for part, is_hidden in zip(parts, hidden, strict=True)
     ]
+
+
+def _is_hidden(part: Part, plain: Collection[str], ending: Ending) -> bool:
+    """Return whether a part's value is encrypted, and let `ending` take note of the part."""
+    if part.is_file or part.name not in plain:
+        ending.sealed(part.name, is_file=part.is_file)
+        return True
+    ending.plain(part.name, part.value)
+    return False
 
 
 def _in_order(parts: Sequence[Part]) -> list[Part]:

@@ -26,6 +26,7 @@ from privity.testing.adversary import (
     values_of,
     with_pairs,
 )
+from privity.testing.events import written
 
 _DONE = Event(b"message", b"[DONE]")
 _STOP = Event(b"message_stop", b'{"type":"message_stop"}', b"event: message_stop\n")
@@ -38,7 +39,7 @@ def _split(body: bytes) -> Events:
 
 
 def _joined(events: Sequence[Event]) -> bytes:
-    return b"".join(event.encode(event.data) for event in events)
+    return b"".join(written(event, event.data) for event in events)
 
 
 def _stream(change: Callable[[Events, Seen], Events]) -> Defect:

@@ -52,7 +52,7 @@ async def forward(
         headers: all that the next role may see.
         body: opaque.
         peer: what the next role is called in an error message.
-        head_timeout: seconds until the head of the answer must be there; None waits as long as it takes.
+        head_timeout: seconds until the head of the answer must be there; None leaves that to the client.
 
     Raises:
         ApiError: the next role gave no answer; `UnavailableError` where no connection could be had.

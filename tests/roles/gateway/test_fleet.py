@@ -194,3 +194,24 @@ async def test_polls_that_overlap_do_not_disturb_each_other() -> None:
     proxies = Proxies(a=(CHAT,), b=(EMBED,))
     await asyncio.gather(*(proxies.fleet.poll(replica) for replica in proxies.fleet.replicas * 3))
     assert sorted(proxies.ids) == ["chat", "embed", "org/chat", "org/embed"]
+
+
+async def test_a_model_may_be_one_of_a_replica_that_was_never_heard() -> None:
+    proxies = Proxies(a=(CHAT,), b=UpstreamUnreachableError("refused"))
+    await proxies.poll()
+    with pytest.raises(UnavailableError, match="not all inference proxies could be asked yet"):
+        proxies.fleet.find("org/embed")
+    proxies.says["b"] = ()
+    await proxies.poll()
+    with pytest.raises(ModelNotFoundError):
+        proxies.fleet.find("org/embed")
+
+
+async def test_a_replica_that_can_not_be_used_is_logged_once_when_it_stays_so(caplog: pytest.LogCaptureFixture) -> None:
+    proxies = Proxies(a=UpstreamUnreachableError("its certificate is not one of ours"))
+    await proxies.poll()
+    assert caplog.records == []
+    for _ in range(3):
+        await proxies.poll()
+    (record,) = caplog.records
+    assert (record.levelname, record.__dict__["problem"]) == ("WARNING", "its certificate is not one of ours")

@@ -8,6 +8,10 @@ POLL_SECONDS = 0.4
 """Seconds between two looks at an inference proxy: an engine that restarts in a second leaves the list meanwhile."""
 
 
+ANSWER_TIMEOUT = 630.0
+"""Seconds until an answer must begin: an engine has 600 by default, and the inference proxy speaks first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Settings of one gateway."""
@@ -21,3 +25,4 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 0
     poll_seconds: float = POLL_SECONDS
+    answer_timeout: float = ANSWER_TIMEOUT

@@ -29,6 +29,7 @@ class Replica:
         self.url = url
         self.serves: tuple[Model, ...] = ()
         self.known: tuple[Model, ...] = ()
+        self.was_heard = False
         self.in_flight = 0
         self._timeouts = 0
         self._problems = 0
@@ -38,6 +39,7 @@ class Replica:
         try:
             async with asyncio.timeout(POLL_TIMEOUT):
                 self.serves = await self._ask(http)
+            self.was_heard = True
             self.known = self.serves or self.known  # an inference proxy whose engine is away serves nothing
             self._timeouts = 0
         except (TimeoutError, UpstreamTimeoutError):
@@ -105,7 +107,7 @@ class Fleet:
                     f"The model `{asked}` is not available at the moment; its engine is restarting or out of reach.",
                     param="model",
                 ) from None
-            if not all(replica.known for replica in self.replicas):
+            if not all(replica.was_heard for replica in self.replicas):
                 raise UnavailableError(
                     f"The model `{asked}` is not known here, and not all inference proxies could be asked yet.",
                     param="model",

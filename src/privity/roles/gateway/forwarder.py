@@ -19,9 +19,6 @@ from privity.transport.web import MAX_BODY, Reply, Request, StreamReply
 MAX_WHOLE_BODY = 256 * 1024
 """Bytes up to which a request is read before it goes on; of a longer one only what is under way is in memory."""
 
-ANSWER_TIMEOUT = 630.0
-"""Seconds until an answer must begin: an engine has 600, and the inference proxy says so when they are over."""
-
 REQUEST_ID = b"x-request-id"
 
 _PASSED_ON = frozenset(
@@ -96,7 +93,6 @@ class Forwarder:
                 headers=headers,
                 body=body,
                 peer="inference proxy",
-                head_timeout=ANSWER_TIMEOUT,
             )
         except UnavailableError:
             self._fleet.lost(replica)

@@ -31,7 +31,7 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
     """Run a gateway for as long as the context lasts. Raises `StartError` where it can't listen."""
     tls = client_context(settings.mesh_ca)
     async with (
-        PooledHttpClient(tls=tls, server_name=INFERENCE_PROXY) as http,
+        PooledHttpClient(tls=tls, server_name=INFERENCE_PROXY, head_timeout=settings.answer_timeout) as http,
         PooledHttpClient(tls=tls, server_name=SECRET_SERVICE) as secret_http,
         Background() as background,
     ):

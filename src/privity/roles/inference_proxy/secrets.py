@@ -20,6 +20,7 @@ from privity.http import HttpClient
 from privity.protocol.secret import LIFETIME_SECONDS, SECRET_BYTES, Secret
 from privity.transport.secret_store.memory import MemoryStore
 from privity.transport.tasks import Background
+from privity.transport.web import JSON
 
 MAX_CACHED = 50_000
 """Secrets kept at once, some 150 MB: clients of one inference proxy in an hour."""
@@ -35,7 +36,6 @@ MAX_SHOWN = 64
 
 _ID = re.compile(r"[A-Za-z0-9+/]{43}=")
 _NOT_IN_ID = re.compile(r"[^A-Za-z0-9+/=._-]")
-_JSON = (b"content-type", b"application/json")
 _LOG = logging.getLogger(__name__)
 
 
@@ -102,7 +102,7 @@ class Secrets:
             try:
                 secret = await self._ask(hand_out, secret_id)
             except UpstreamError as error:
-                _LOG.warning("a secret service failed", extra={"url": hand_out, "error": type(error).__name__})
+                _LOG.warning("a secret service failed", extra={"url": hand_out, "error": str(error)})
                 continue
             if secret is not None:
                 return secret
@@ -117,7 +117,7 @@ class Secrets:
         try:
             async with asyncio.timeout(LOOK_UP_SECONDS):
                 async with await self._http.request(
-                    "POST", f"{hand_out}/secrets", headers=[_JSON], body=body
+                    "POST", f"{hand_out}/secrets", headers=[JSON], body=body
                 ) as response:
                     answer = await response.read(MAX_ANSWER)
         except TimeoutError as error:

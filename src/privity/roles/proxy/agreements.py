@@ -145,12 +145,9 @@ class Agreements:
         for attempt in range(ATTEMPTS):
             if attempt:
                 await self._surroundings.pause(RETRY_SECONDS)
-            wall, steady = (
-                self._surroundings.wall(),
-                self._surroundings.steady(),
-            )  # before: it is never younger than it seems
+            begun = self._surroundings.wall(), self._surroundings.steady()  # a secret is no younger than it seems
             try:
-                agreement = await self._exchange_once(key, wall)
+                agreement = await self._exchange_once(key, begun[0])
             except UnauthorizedError as refused:
                 self._key_is_needed = True
                 self.refused(key)
@@ -163,7 +160,7 @@ class Agreements:
             except ApiError as failed:
                 error = failed
             else:
-                self._held = _Held(agreement, wall, steady)
+                self._held = _Held(agreement, *begun)
                 if self._configured is None:
                     self._adopted = self._adopted or key
                 _LOG.info("agreed on a secret")

@@ -11,6 +11,10 @@ REVOKED_GRACE_SECONDS = 48 * 3600
 """Seconds for which a GPU whose certificate was revoked is still accepted, as the deployed proxy has it."""
 
 
+ANSWER_TIMEOUT = 660.0
+"""Seconds until an answer must begin: an engine has 600 by default, and what is nearer to it speaks first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Settings of one proxy."""
@@ -33,3 +37,4 @@ class Settings:
     """Whether a GPU is accepted whose certificate's status nobody knows."""
     ocsp_revoked_grace_seconds: int = REVOKED_GRACE_SECONDS
     list_seconds: float = LIST_SECONDS
+    answer_timeout: float = ANSWER_TIMEOUT

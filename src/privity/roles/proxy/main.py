@@ -22,7 +22,7 @@ async def serve(settings: Settings) -> AsyncIterator[str]:
 
     It serves before it has agreed on a secret: requests wait for that.
     """
-    async with PooledHttpClient() as http, Background() as background:
+    async with PooledHttpClient(head_timeout=settings.answer_timeout) as http, Background() as background:
         surroundings = Surroundings(nonces=BatchedRandom())
         agreements = Agreements(http, settings.gateway, settings.mesh_ca, settings.api_key, background, surroundings)
         policy = HeaderPolicy(

@@ -20,7 +20,6 @@ _BOOLEANS = (None, b"null", b"false", _TRUE)
 _TRUE_IN_FORMS = frozenset({b"1", b"on", b"t", b"true", b"y", b"yes"})
 """How forms say that they want a stream, in any case: the ways that engines understand."""
 
-
 LARGE_FORM = 1024 * 1024
 """Bytes of a form from which on it is sent in pieces as they are written: encrypted it is more than twice as long."""
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from itertools import count
 from urllib.parse import quote
 
 from privity.errors import EngineTimeoutError, RouteNotFoundError, UpstreamError, UpstreamUnreachableError
@@ -28,9 +27,6 @@ MAX_KEYS = 64
 
 LIST_TIMEOUT = 10.0
 """Seconds until the gateway must say what there is: it knows that by heart."""
-
-ANSWER_TIMEOUT = 660.0
-"""Seconds until an answer must begin: an engine has 600, and says so by itself when they are over."""
 
 RESET_PAUSE = 0.05
 """Seconds until a request is repeated whose connection was reset (wire-protocol.md section 4)."""
@@ -99,7 +95,8 @@ class Proxy:
         common = self._policy.common(headers, authorization)
         request_id = self._request_id()
         may_renew, may_reconnect = True, True
-        for attempt in count():
+        while True:
+            attempt = (not may_renew) + (not may_reconnect)
             agreement = await self._agreements.current(authorization)
             identified = [*common, (b"privatemode-user-request-id", f"{request_id}_{attempt}".encode())]
             try:
@@ -117,7 +114,6 @@ class Proxy:
                 return reply
             may_renew = False
             self._agreements.forget(agreement.secret.id)
-        raise AssertionError  # count() never ends
 
     async def _attempt(
         self, request: PlainRequest, path: str, agreement: Agreement, headers: Headers
@@ -137,7 +133,6 @@ class Proxy:
             self._gateway + quote(path),
             headers=[*headers, *own],
             body=sealed,
-            head_timeout=ANSWER_TIMEOUT,
             repeat=False,
         )
         return response, Answer(request, opener, authenticates_end=agreement.authenticates_end)

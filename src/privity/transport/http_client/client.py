@@ -41,6 +41,7 @@ class PooledHttpClient:
         tls: ssl.SSLContext | None = None,
         server_name: str | None = None,
         connect_timeout: float = CONNECT_TIMEOUT_SECONDS,
+        head_timeout: float | None = None,
         max_idle: int = MAX_IDLE,
         idle_timeout: float = IDLE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.monotonic,
@@ -51,6 +52,7 @@ class PooledHttpClient:
             tls: for `https` URLs; None trusts what the system trusts.
             server_name: the name that certificates must hold, whatever the host of an `https` URL; None is that host.
             connect_timeout: seconds until a connection must be there.
+            head_timeout: seconds until the head of an answer must be there, for requests that don't say it themselves.
             max_idle: connections kept for one origin.
             idle_timeout: seconds for which a connection is kept.
             clock: seconds, for the age of kept connections.
@@ -58,6 +60,7 @@ class PooledHttpClient:
         self._tls = tls
         self._server_name = server_name
         self._connect_timeout = connect_timeout
+        self._head_timeout = head_timeout
         self._pool = _Pool(max_idle, idle_timeout, clock)
 
     async def request(
@@ -82,6 +85,8 @@ class PooledHttpClient:
             ValueError: a URL, method or header that can't be sent.
         """
         origin, target = split_url(url)
+        if head_timeout is None:
+            head_timeout = self._head_timeout
         head = encode_head(method, origin, target, headers, len(body) if isinstance(body, bytes) else None)
         deadline = None if head_timeout is None else asyncio.get_running_loop().time() + head_timeout
         head_only = method == "HEAD"

@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from privity.errors import StartError, UnavailableError
+from privity.protocol.exchange import IV_BYTES, TAG_BYTES
 from privity.protocol.secret import SECRET_BYTES, Secret
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ MAX_CONNECTIONS = 32
 """Connections to the store: each carries thousands of calls a second."""
 
 _KEY_PREFIX = "privity:secret:"
-_IV_BYTES = 12
-_TAG_BYTES = 16
 _DATABASE = re.compile(r"/?[0-9]*")
 _QUERY = {"db", "ssl_ca_certs"}
 _FORMS = "Its forms are redis://HOST:6379/0, rediss://HOST:6379/0?ssl_ca_certs=FILE and unix:///PATH?db=0."
@@ -56,7 +55,7 @@ class ValkeyStore:
 
     async def put(self, secret: Secret, lifetime_seconds: int) -> None:
         """Keep a secret, in place of another with its ID. Raises `UnavailableError`."""
-        iv = secrets.token_bytes(_IV_BYTES)
+        iv = secrets.token_bytes(IV_BYTES)
         value = iv + self._cipher.encrypt(iv, secret.key, secret.id.encode())
         await self._bounded(self._client.set(_KEY_PREFIX + secret.id, value, ex=lifetime_seconds))
 
@@ -83,9 +82,9 @@ class ValkeyStore:
             return value, milliseconds
 
     def _decrypted(self, secret_id: str, value: bytes) -> bytes | None:
-        if len(value) == _IV_BYTES + SECRET_BYTES + _TAG_BYTES:
+        if len(value) == IV_BYTES + SECRET_BYTES + TAG_BYTES:
             try:
-                return self._cipher.decrypt(value[:_IV_BYTES], value[_IV_BYTES:], secret_id.encode())
+                return self._cipher.decrypt(value[:IV_BYTES], value[IV_BYTES:], secret_id.encode())
             except InvalidTag:
                 pass
         _LOG.error("a secret in the store was altered, or encrypted under another store key")
