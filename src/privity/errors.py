@@ -23,16 +23,18 @@ PrivityError
 ├── ProtocolError                 what came over the wire is not what the protocol says
 │   ├── AgreementError
 │   ├── CertificateError
-│   └── DecryptionError
+│   ├── DecryptionError
+│   └── StatementError            its `reason` says in which way
 ├── UpstreamError                 what the HTTP client raises, and nothing else
 │   ├── UpstreamUnreachableError
 │   ├── UpstreamTimeoutError
 │   └── UpstreamProtocolError
 ├── ClientGoneError               nobody is left to be told
 └── StartError                    what a person at a terminal is told: what went wrong, and the way out
+    └── ConfigError               a configuration file that can't be used, problem by problem
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 _ANTHROPIC_TYPES = {
     401: "authentication_error",
@@ -77,6 +79,10 @@ class ApiError(PrivityError):
         """Return the answer's JSON object in Anthropic's form."""
         kind = _ANTHROPIC_TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "api_error")
         return {"type": "error", "error": {"type": kind, "message": self.message}}
+
+    def ollama_body(self) -> dict[str, object]:
+        """Return the answer's JSON object in Ollama's form."""
+        return {"error": self.message}
 
 
 class InvalidRequestError(ApiError):
@@ -252,6 +258,22 @@ class DecryptionError(ProtocolError):
     """A value is not authentic at its place: altered, moved, dropped, repeated, cut, or from another exchange."""
 
 
+Reason = Literal["unsigned", "malformed", "expired", "altered", "unknown_signer"]
+"""Why a statement doesn't count.
+
+Nobody signed it. It isn't of the form that is wanted. By our clock its time is over, or hasn't come. It isn't what was
+signed, or is about something else. Who signed it isn't of the deployment, or not the right service of it.
+"""
+
+
+class StatementError(ProtocolError):
+    """What is said of a model isn't signed by the deployment, for this model and this time."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class UpstreamError(PrivityError):
     """The one family that an HTTP client lets out."""
 
@@ -279,3 +301,19 @@ class StartError(PrivityError):
         super().__init__(f"{problem} {way_out}")
         self.problem = problem
         self.way_out = way_out
+
+
+class ConfigError(StartError):
+    """A configuration file that can't be used.
+
+    Attributes:
+        problems: what is wrong, in the file's order, each as `FILE:LINE: KEY: what, and what is expected`.
+    """
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(("The configuration can't be used:", *problems)), "")
+        self.problems = problems
+
+    def __str__(self) -> str:
+        """Return the text alone: each problem says what is expected."""
+        return self.problem

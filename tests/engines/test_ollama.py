@@ -1,10 +1,11 @@
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from privity.catalogue.model import Evidence, Facts
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import EngineModel
 from privity.engines.ollama import OllamaEngine
 from privity.errors import UpstreamProtocolError
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, json_response
@@ -39,9 +40,22 @@ def engine_of(server: Ollama) -> tuple[OllamaEngine, FakeHttpClient]:
     [
         ({"capabilities": ["completion"]}, ("generate",), None),
         ({"capabilities": ["vision", "tools", "completion"]}, ("generate", "tool_calling", "vision"), None),
-        ({"capabilities": ["embedding"], "model_info": {"bert.context_length": 512}}, ("embed",), 512),
+        (
+            {
+                "capabilities": ["embedding"],
+                "model_info": {"general.architecture": "bert", "bert.context_length": 512},
+            },
+            ("embed",),
+            512,
+        ),
+        ({"model_info": {"llama.context_length": 512}}, (), None),
+        ({"model_info": {"general.architecture": "llama", "llama.context_length": True}}, (), None),
+        ({"model_info": {"general.architecture": "llama", "llama.context_length": 2**60}}, (), None),
+        ({"model_info": {"general.architecture": ["llama"]}}, (), None),
+        ({"parameters": "stop x\nnum_ctx    4096\n"}, (), 4096),
+        ({"parameters": "num_ctx 0"}, (), None),
         ({"capabilities": ["thinking", "insert"]}, (), None),
-        ({"model_info": {"llama.context_length": "many"}}, (), None),
+        ({"model_info": {"general.architecture": "llama", "llama.context_length": "many"}}, (), None),
         ({}, (), None),
     ],
 )
@@ -49,7 +63,10 @@ async def test_a_model_is_what_ollama_says(
     details: dict[str, Any], tasks: tuple[str, ...], context: int | None
 ) -> None:
     engine, http = engine_of(Ollama(m=details))
-    assert await engine.describe() == (EngineModel("m", tasks, context),)
+    (model,) = await engine.describe()
+    assert (model.name, model.tasks, model.context_length) == ("m", tasks, context)
+    assert model.evidence == tuple(Evidence(task, "engine") for task in tasks)
+    assert model.untold == ()
     assert all(answer.closed for answer in http.answers)
 
 
@@ -85,3 +102,68 @@ async def test_requests_go_to_the_openai_endpoints() -> None:
     engine, http = engine_of(Ollama())
     assert await engine.answer("/v1/embeddings", {"model": "m"}) == {"id": 1}
     assert http.sent[0].url == "http://engine/v1/embeddings"
+
+
+async def test_recorded_answers_give_tasks_context_and_facts(recorded: Callable[[str], Any]) -> None:
+    shown = {name: recorded(f"ollama/show_{name}") for name in ("gemma3", "llama3.2")}
+
+    def server(request: SentRequest) -> FakeResponse:
+        if urlsplit(request.url).path == "/api/tags":
+            return json_response(recorded("ollama/tags"))
+        return json_response(shown[request.json()["model"]])
+
+    gemma, llama = await OllamaEngine(EngineConnection(FakeHttpClient(server), "http://engine", 7.0)).describe()
+    assert (gemma.tasks, gemma.context_length) == (("generate", "vision"), 2048)  # its parameters set that
+    assert gemma.facts == Facts("gemma3", 4299915632, "Q4_K_M", 3338801804, None, "Gemma Terms of Use", 2560)
+    assert (llama.tasks, llama.context_length) == (("generate", "tool_calling"), 8192)
+    assert llama.facts == Facts("llama", 8030261248, "Q4_0", 2019393189, None, None, 4096)
+
+
+async def test_a_model_that_runs_on_somebody_elses_machine_is_not_listed(caplog: pytest.LogCaptureFixture) -> None:
+    tags = [{"name": "here"}, {"name": "gpt-oss:120b-cloud", "remote_host": "https://ollama.com:443"}]
+
+    def server(request: SentRequest) -> FakeResponse:
+        is_list = urlsplit(request.url).path == "/api/tags"
+        return json_response({"models": tags} if is_list else {"capabilities": ["completion"]})
+
+    http = FakeHttpClient(server)
+    engine = OllamaEngine(EngineConnection(http, "http://engine", 7.0))
+    for _ in range(2):
+        assert [model.name for model in await engine.describe()] == ["here"]
+    assert [record.message for record in caplog.records] == [
+        "Ollama runs this model on somebody else's machine: not listed"
+    ]
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"capabilities": "completion"},
+        {"capabilities": [1]},
+        {"model_info": []},
+        {"details": "Q4"},
+        {"license": {"text": "MIT"}},
+        {"parameters": 1},
+    ],
+)
+async def test_odd_details_are_an_upstream_error(details: dict[str, Any]) -> None:
+    with pytest.raises(UpstreamProtocolError):
+        await engine_of(Ollama(m=details))[0].describe()
+
+
+@pytest.mark.parametrize(
+    "tags", [{"models": {}}, {"models": [{"name": ""}]}, {"models": [{"name": "x" * 513}]}, {"models": [{"name": 1}]}]
+)
+async def test_an_odd_list_is_an_upstream_error(tags: dict[str, Any]) -> None:
+    http = FakeHttpClient(lambda _request: json_response(tags))
+    with pytest.raises(UpstreamProtocolError):
+        await OllamaEngine(EngineConnection(http, "http://engine", 7.0)).describe()
+
+
+@pytest.mark.parametrize(
+    ("given", "licence"),
+    [("\n MIT License\n\nCopyright", "MIT License"), (["Apache", "MIT"], "Apache"), ("", None), ([], None)],
+)
+async def test_a_licence_is_its_title(given: Any, licence: str | None) -> None:
+    (model,) = await engine_of(Ollama(m={"license": given}))[0].describe()
+    assert model.facts.licence == licence

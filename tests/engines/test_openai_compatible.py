@@ -5,8 +5,9 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
+from privity.catalogue.model import TASKS, Evidence
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import EngineModel
+from privity.engines.engine import EngineModel, evidence_for
 from privity.engines.openai_compatible import OpenAICompatibleEngine
 from privity.errors import EngineFailedError, UpstreamProtocolError, UpstreamTimeoutError
 from privity.protocol.multipart import Part, parse_form
@@ -14,11 +15,11 @@ from privity.streams import Stream
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, event_response, json_response
 
 
-class Vllm:
-    """vLLM's questions about itself."""
+class Some:
+    """Some engine with OpenAI's API."""
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = [{"id": "org/M", "owned_by": "vllm", "max_model_len": 512}]
+        self.rows: list[dict[str, Any]] = [{"id": "org/M", "owned_by": "org", "max_model_len": 512, "created": 7}]
         self.routes: FakeResponse | Exception = json_response({"paths": {"/v1/chat/completions": {}}})
 
     def __call__(self, request: SentRequest) -> FakeResponse:
@@ -35,7 +36,7 @@ class Vllm:
                 return json_response({"id": 1})
 
 
-def engine_of(server: Vllm, *declared: str) -> tuple[OpenAICompatibleEngine, FakeHttpClient]:
+def engine_of(server: Some, *declared: str) -> tuple[OpenAICompatibleEngine, FakeHttpClient]:
     http = FakeHttpClient(server)
     return OpenAICompatibleEngine(EngineConnection(http, "http://engine", 7.0), declared), http
 
@@ -52,10 +53,12 @@ def engine_of(server: Vllm, *declared: str) -> tuple[OpenAICompatibleEngine, Fak
     ],
 )
 async def test_tasks_are_what_the_engine_has_routes_for(routes: list[str], tasks: tuple[str, ...]) -> None:
-    server = Vllm()
+    server = Some()
     server.routes = json_response({"paths": {route: {} for route in routes}})
     engine, http = engine_of(server)
-    assert await engine.describe() == (EngineModel("org/M", tasks, 512, None, "vllm"),)
+    untold = TASKS if not tasks else ("tool_calling", "vision") if "generate" in tasks else ()
+    evidence = evidence_for(tasks, "engine")
+    assert await engine.describe() == (EngineModel("org/M", tasks, 512, None, "org", evidence=evidence, untold=untold),)
     assert all(answer.closed for answer in http.answers)
 
 
@@ -69,13 +72,14 @@ async def test_tasks_are_what_the_engine_has_routes_for(routes: list[str], tasks
     ],
 )
 async def test_an_engine_that_does_not_tell_has_no_tasks(routes: FakeResponse | Exception) -> None:
-    server = Vllm()
+    server = Some()
     server.routes = routes
-    assert (await engine_of(server)[0].describe())[0].tasks == ()
+    (model,) = await engine_of(server)[0].describe()
+    assert (model.tasks, model.evidence, model.untold) == ((), (), TASKS)
 
 
 async def test_a_question_that_times_out_is_asked_again() -> None:
-    server = Vllm()
+    server = Some()
     server.routes = UpstreamTimeoutError("busy")
     engine, _ = engine_of(server)
     with pytest.raises(UpstreamTimeoutError):
@@ -85,36 +89,77 @@ async def test_a_question_that_times_out_is_asked_again() -> None:
 
 
 async def test_declared_tasks_count_and_nothing_is_asked() -> None:
-    engine, http = engine_of(Vllm(), "generate", "vision")
-    assert (await engine.describe())[0].tasks == ("generate", "vision")
+    engine, http = engine_of(Some(), "generate", "vision")
+    (model,) = await engine.describe()
+    assert model.tasks == ("generate", "vision")
+    assert model.evidence == (Evidence("generate", "declared"), Evidence("vision", "declared"))
+    assert model.untold == ()
     assert [urlsplit(sent.url).path for sent in http.sent] == ["/v1/models"]
 
 
 async def test_routes_are_asked_for_only_when_the_list_changes() -> None:
-    server = Vllm()
+    server = Some()
     engine, http = engine_of(server)
     for _ in range(3):
         await engine.describe()
     assert len(http.sent) == 4
     server.rows = [{"id": "other"}, {"id": "third", "max_model_len": 0}]
-    assert await engine.describe() == (EngineModel("other", ("generate",)), EngineModel("third", ("generate",)))
+    assert [(model.name, model.tasks, model.context_length) for model in await engine.describe()] == [
+        ("other", ("generate",), None),
+        ("third", ("generate",), None),
+    ]
+
+
+@pytest.mark.parametrize("length", [-1, 2**53 + 1, 10**400])
+async def test_a_length_that_no_model_has_is_unknown(length: int) -> None:
+    server = Some()
+    server.rows = [{"id": "m", "max_model_len": length}]
+    assert (await engine_of(server)[0].describe())[0].context_length is None
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {},
+        {"id": 1},
+        {"id": ""},
+        {"id": "x" * 513},
+        {"id": "m", "max_model_len": "many"},
+        {"id": "m", "max_model_len": 1.5},
+        {"id": "m", "max_model_len": True},
+        {"id": "m", "owned_by": []},
+        "m",
+    ],
+)
+async def test_an_odd_row_is_an_upstream_error(row: Any) -> None:
+    server = Some()
+    server.rows = [row]
+    with pytest.raises(UpstreamProtocolError):
+        await engine_of(server)[0].describe()
+
+
+async def test_a_list_that_is_too_long_is_an_upstream_error() -> None:
+    server = Some()
+    server.rows = [{"id": str(number)} for number in range(1001)]
+    with pytest.raises(UpstreamProtocolError):
+        await engine_of(server)[0].describe()
 
 
 async def test_an_engine_without_models_has_none() -> None:
-    server = Vllm()
+    server = Some()
     server.rows = []
     assert await engine_of(server)[0].describe() == ()
 
 
 async def test_requests_pass_as_they_are() -> None:
-    engine, http = engine_of(Vllm())
+    engine, http = engine_of(Some())
     body = {"model": "org/M", "messages": [], "new_parameter": {"x": [1]}}
     assert await engine.answer("/v1/chat/completions", body) == {"id": 1}
     assert http.sent[0].json() == body
 
 
 async def test_members_that_nobody_read_pass_to_the_byte() -> None:
-    engine, http = engine_of(Vllm())
+    engine, http = engine_of(Some())
     await engine.answer("/v1/chat/completions", {"model": "m", "seed": msgspec.Raw(b"0.70"), "stream": False})
     assert http.sent[0].body == b'{"model":"m","seed":0.70,"stream":false}'
 
@@ -136,7 +181,7 @@ async def test_forms_are_answered_whole_or_as_events() -> None:
 
 
 async def test_events_pass_as_they_are_and_close_when_left() -> None:
-    engine, http = engine_of(Vllm())
+    engine, http = engine_of(Some())
     answer = await engine.answer("/v1/chat/completions", {"stream": True})
     assert isinstance(answer, Stream)
     async with aclosing(answer):

@@ -1,72 +1,189 @@
-"""The models that can be called now, by every ID."""
+"""The models that can be called now, by every ID, and what of them each class of keys may see."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from difflib import get_close_matches
 from functools import cached_property
+from heapq import nlargest
 from types import MappingProxyType
 from typing import Any
 
+from privity.catalogue.encoded import Encoded
 from privity.catalogue.model import TASK_OF_ENDPOINT, Model
 from privity.errors import ModelNotFoundError, PrivityError, WrongTaskError
 
 MAX_SUGGESTIONS = 3
 """IDs named in the message about an unknown model: as many as one reads."""
 
+MAX_COMPARED = 50
+"""IDs that are compared with an unknown one letter by letter: the comparison is slow, and anybody can ask for it."""
+
+MAX_SHOWN_ID = 128
+"""Characters of an unknown ID that are looked at, and repeated in the message about it."""
+
+Render = Callable[[Model, str, datetime], dict[str, Any]]
+"""A dialect: a model's row under one of its IDs, at a time."""
+
 
 class IdCollisionError(PrivityError):
     """Two models claim one ID."""
 
-    def __init__(self, claimed: str, first: Model, second: Model) -> None:
-        super().__init__(f"The models {first.id} and {second.id} both claim the ID {claimed}.")
+    def __init__(self, claimed: str, first: str, second: str) -> None:
+        super().__init__(f"The models {first} and {second} both claim the ID {claimed}.")
         self.claimed = claimed
         self.first = first
         self.second = second
 
 
+class Entry:
+    """One model of a catalogue, with its rows as they were encoded first."""
+
+    __slots__ = ("_as_of", "_encoded", "deprecated", "model")
+
+    def __init__(self, model: Model, as_of: datetime) -> None:
+        self.model = model
+        self.deprecated = model.lifecycle.is_deprecated(as_of)
+        self._as_of = as_of
+        self._encoded: dict[tuple[Render, bool], Encoded] = {}
+
+    def is_still(self, model: Model, as_of: datetime) -> bool:
+        """Return whether this entry has the rows of that model at that time, too."""
+        return self.deprecated == model.lifecycle.is_deprecated(as_of) and self.model == model
+
+    def rows(self, render: Render, *, collapse: bool) -> Encoded:
+        """Return its rows in a dialect: one for each ID, or the canonical one alone."""
+        key = (render, collapse)
+        encoded = self._encoded.get(key)
+        if encoded is None:
+            ids = (self.model.id,) if collapse else self.model.ids
+            encoded = self._encoded[key] = Encoded.of(render(self.model, each, self._as_of) for each in ids)
+        return encoded
+
+
 class Catalogue:
     """An immutable set of models; listed, retrievable and callable are the same set.
+
+    Args:
+        models: at most one record each; retired ones are left out.
+        as_of: the time at which they are looked at.
+        before: an earlier catalogue, whose encoded rows are taken over where a model didn't change.
 
     Raises:
         IdCollisionError: two of the models claim one ID.
     """
 
-    def __init__(self, models: Iterable[Model] = ()) -> None:
-        by_id: dict[str, Model] = {}
+    def __init__(self, models: Iterable[Model], as_of: datetime, before: "Catalogue | None" = None) -> None:
+        known = {} if before is None else {entry.model.id: entry for entry in before.entries}
+        self.as_of = as_of
+        self._by_canonical_id: dict[str, Entry] = {}
+        self._by_id: dict[str, Entry] = {}
         for model in models:
+            if model.lifecycle.is_retired(as_of):
+                continue
+            old = known.get(model.id)
+            entry = old if old is not None and old.is_still(model, as_of) else Entry(model, as_of)
             for each in model.ids:
-                if each in by_id:
-                    raise IdCollisionError(each, by_id[each], model)
-                by_id[each] = model
-        self._by_id = by_id
+                if each in self._by_id:
+                    raise IdCollisionError(each, self._by_id[each].model.id, model.id)
+                self._by_id[each] = entry
+            self._by_canonical_id[model.id] = entry
+        self._views: dict[frozenset[str] | None, View] = {}
 
     @property
-    def by_id(self) -> Mapping[str, Model]:
-        """Every ID, in the order of the list: each canonical ID right before its aliases."""
+    def ids(self) -> Iterable[str]:
+        """Every ID, in the order of the list."""
+        return self._by_id.keys()
+
+    @property
+    def entries(self) -> Collection[Entry]:
+        """Every entry, in the order of the list."""
+        return self._by_canonical_id.values()
+
+    @property
+    def models(self) -> list[Model]:
+        """Every model, in the order of the list."""
+        return [entry.model for entry in self.entries]
+
+    @property
+    def by_id(self) -> Mapping[str, Entry]:
+        """Every ID with its entry."""
         return MappingProxyType(self._by_id)
 
     @cached_property
-    def rows(self) -> tuple[dict[str, Any], ...]:
-        """The rows of `GET /v1/models`."""
-        return tuple(model.row(each) for each, model in self._by_id.items())
+    def next_change(self) -> datetime | None:
+        """When a model will be deprecated or retired next."""
+        lifecycles = [model.lifecycle for model in self.models]
+        moments = [moment for each in lifecycles for moment in (each.deprecated_at, each.retires_at)]
+        return min((moment for moment in moments if moment is not None and moment > self.as_of), default=None)
 
-    def find(self, wanted: str) -> Model:
+    @cached_property
+    def _groups(self) -> frozenset[str]:
+        """The groups that decide who sees what."""
+        return frozenset(group for model in self.models for group in model.visible_to or ())
+
+    def view(self, groups: frozenset[str] | None = None) -> "View":
+        """Return what keys of these groups may list, retrieve and call; None is whoever may see everything."""
+        decisive = None if groups is None else groups & self._groups
+        view = self._views.get(decisive)
+        if view is None:
+            view = self._views[decisive] = View(self, decisive)
+        return view
+
+
+class View:
+    """What one class of keys may list, retrieve and call: one predicate decides all of it (models-api.md item 7)."""
+
+    def __init__(self, catalogue: Catalogue, groups: frozenset[str] | None) -> None:
+        self._catalogue = catalogue
+        self._groups = groups
+        self.entries: Sequence[Entry] = tuple(entry for entry in catalogue.entries if self.may_see(entry.model))
+        self.etags: dict[object, str] = {}
+        """Those of its listings that were asked for, by what was asked."""
+
+    def may_see(self, model: Model) -> bool:
+        """Return whether these keys may use a model, if it is there."""
+        return self._groups is None or model.is_visible_to(self._groups)
+
+    @property
+    def models(self) -> list[Model]:
+        """Every model, in the order of the list."""
+        return [entry.model for entry in self.entries]
+
+    def __contains__(self, asked: object) -> bool:
+        return isinstance(asked, str) and self.get(asked) is not None
+
+    def get(self, asked: str) -> Entry | None:
+        """Return the entry under one of a model's IDs, if there is one."""
+        entry = self._catalogue.by_id.get(asked)
+        return entry if entry is not None and self.may_see(entry.model) else None
+
+    def find(self, asked: str) -> Model:
         """Return the model under one of its IDs.
 
         Raises:
             ModelNotFoundError: nobody has this ID; its message names the nearest ones.
         """
-        model = self._by_id.get(wanted)
-        if model is None:
-            raise ModelNotFoundError(self._not_found(wanted))
-        return model
+        entry = self.get(asked)
+        if entry is None:
+            raise ModelNotFoundError(self._not_found(asked))
+        return entry.model
 
-    def _not_found(self, wanted: str) -> str:
-        if not self._by_id:
-            return f"The model `{wanted}` does not exist; no model is available at the moment."
-        lowered = {each.lower(): each for each in self._by_id}
-        near = [lowered[each] for each in get_close_matches(wanted.lower(), lowered, MAX_SUGGESTIONS, 0.4)]
+    def _not_found(self, asked: str) -> str:
+        shown = "".join(each if each.isprintable() else "?" for each in asked[:MAX_SHOWN_ID])
+        if not self.entries:
+            return f"The model `{shown}` does not exist; no model is available at the moment."
+        near = nearest(shown, (each for entry in self.entries for each in entry.model.ids))
         hint = f"Nearest: {', '.join(f'`{each}`' for each in near)}." if near else "GET /v1/models lists what does."
-        return f"The model `{wanted}` does not exist. {hint}"
+        return f"The model `{shown}` does not exist. {hint}"
+
+
+def nearest(asked: str, ids: Iterable[str]) -> list[str]:
+    """Return the IDs that somebody who asked for an unknown one may have meant."""
+    wanted = asked.lower()
+    pairs = {wanted[start : start + 2] for start in range(len(wanted) - 1)}
+    lowered = {each.lower(): each for each in ids}
+    candidates = nlargest(MAX_COMPARED, lowered, key=lambda each: sum(pair in each for pair in pairs))
+    return [lowered[each] for each in get_close_matches(wanted, candidates, MAX_SUGGESTIONS, 0.4)]
 
 
 def require_task(model: Model, asked_id: str, endpoint: str) -> None:

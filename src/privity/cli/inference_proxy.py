@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from privity.cli import _logging, _ui
-from privity.cli._engine import SOURCES_HELP, add_engine_options, resolve
+from privity.cli._engine import SOURCES_HELP, add_engine_options, read_declared, resolve
 from privity.cli._mesh import add_mesh_options, read_ca, read_identity
-from privity.cli._program import add_listener_options, add_logging_options, base_url, run_until_stopped
+from privity.cli._program import add_listener_options, add_logging_options, base_url, run_until_stopped, seconds
 from privity.protocol.mesh import INFERENCE_PROXY
 from privity.roles.inference_proxy.config import Settings
 from privity.roles.inference_proxy.main import serve
 from privity.transport.server import require_free
+
+DRAIN_SECONDS = 2.0
+"""Two looks of a gateway and more."""
 
 
 def add_parser(commands: Any) -> None:
@@ -41,6 +44,13 @@ def add_parser(commands: Any) -> None:
         "--gpu-status", type=Path, metavar="FILE", help="the OCSP statuses of this machine's GPUs, which clients judge"
     )
     add_engine_options(parser)
+    parser.add_argument(
+        "--drain",
+        type=pause,
+        default=DRAIN_SECONDS,
+        metavar="SECONDS",
+        help="how long to go on when it shall stop, so that gateways send requests elsewhere (default: %(default)g)",
+    )
     add_logging_options(parser)
     parser.set_defaults(run=run)
 
@@ -61,10 +71,18 @@ def run(arguments: argparse.Namespace) -> int:
         host=arguments.host,
         port=arguments.port,
         engine_timeout=arguments.engine_timeout,
+        declared=read_declared(arguments.records),
+        probes=arguments.probe,
+        drain_seconds=arguments.drain,
     )
     return run_until_stopped(
         serve(settings), lambda running: _ui.say(f"privity inference-proxy serves on {running.url}")
     )
+
+
+def pause(text: str) -> float:
+    """Return a time for argparse that may be 0."""
+    return 0.0 if text.strip("0.") == "" and text else seconds(text)
 
 
 def _https_url(text: str) -> str:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from privity import __version__
-from privity.cli import _ui, gateway, inference_proxy, mesh, models, proxy, secret_service, up
+from privity.cli import _ui, config, gateway, inference_proxy, mesh, models, proxy, secret_service, up
 from privity.cli._program import INTERRUPTED_STATUS
 from privity.errors import StartError
 
@@ -19,7 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="privity", description="Confidential AI that you can run yourself.")
     parser.add_argument("--version", action="version", version=f"privity {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (up, models, proxy, gateway, inference_proxy, secret_service, mesh):
+    for command in (up, models, proxy, gateway, inference_proxy, secret_service, mesh, config):
         command.add_parser(commands)
     return parser
 

@@ -4,7 +4,7 @@ import argparse
 import re
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from privity.cli import _logging, _ui
 from privity.cli._mesh import add_mesh_options, read_ca
@@ -19,6 +19,7 @@ from privity.errors import StartError
 from privity.protocol.cache_salt import MIN_CHARACTERS, RANDOM_BYTES, random_salt
 from privity.roles.proxy.config import ANSWER_TIMEOUT, Settings
 from privity.roles.proxy.main import serve
+from privity.roles.proxy.vouching import UnsignedModels
 
 MAX_KEY_CHARACTERS = 4096
 """Characters of an API key: tokens of identity providers have a thousand or two."""
@@ -50,7 +51,7 @@ def add_parser(commands: Any) -> None:
         action="append",
         default=[],
         metavar="ORIGIN",
-        help="an Origin to let through, repeatable (CORS answers, which browsers want besides, are not given yet)",
+        help="origin of web pages that may use this proxy, such as https://app.example; repeatable",
     )
     add_mesh_options(parser, identity=False)
     parser.add_argument(
@@ -58,6 +59,12 @@ def add_parser(commands: Any) -> None:
         "--apiKey",
         metavar="KEY",
         help="the gateway's API key, or @FILE that holds it (without it, the key is that of the apps)",
+    )
+    parser.add_argument(
+        "--unsigned-models",
+        choices=get_args(UnsignedModels),
+        help='models and aliases that no inference proxy signed: list them like others, mark them ("verified": false), '
+        "or drop them (default: mark, and drop where the deployment signs)",
     )
     add_cache_options(parser)
     add_ocsp_options(parser)
@@ -139,6 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
         allowed_origins=tuple(arguments.allowed_origin),
         api_key=None if arguments.api_key is None else read_key(arguments.api_key),
         shared_salt=shared_salt(shared=arguments.shared_prompt_cache, salt=arguments.prompt_cache_salt),
+        unsigned_models=arguments.unsigned_models,
         ocsp_allow_unknown=arguments.nvidia_ocsp_allow_unknown,
         ocsp_revoked_grace_seconds=arguments.nvidia_ocsp_revoked_grace_period * 3600,
     )

@@ -9,8 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from privity.catalogue.declared import Declared
+from privity.catalogue.dialects import openai
 from privity.cli import _logging, _ui
-from privity.cli._engine import SOURCES_HELP, add_engine_options, resolve
+from privity.cli._engine import SOURCES_HELP, add_engine_options, read_declared, resolve
 from privity.cli._program import add_logging_options, port_number, run_until_stopped
 from privity.engines.embedded.defaults import DEFAULT_MODELS
 from privity.engines.embedded.fetch import ModelFiles
@@ -69,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     def show(running: "Running") -> None:
         _ui.say(_ui.up_screen(running.url, running.rows, running.gateway, running.mesh_ca, not arguments.model))
 
-    return run_until_stopped(everything(engines, arguments.port, arguments.engine_timeout), show)
+    finding = Finding(read_declared(arguments.records), arguments.probe)
+    return run_until_stopped(everything(engines, arguments.port, arguments.engine_timeout, finding), show)
 
 
 def require_distinct(engines: Sequence[RemoteEngine | ModelFiles]) -> None:
@@ -83,6 +86,14 @@ def require_distinct(engines: Sequence[RemoteEngine | ModelFiles]) -> None:
                     "Give one of them another ID: --model SOURCE#id=NAME",
                 )
             owners[each] = files.model
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How it is found out what the models can do, besides asking their engines."""
+
+    declared: tuple[Declared, ...] = ()
+    probes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +112,7 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def everything(
-    engines: Sequence[RemoteEngine | ModelFiles], port: int, engine_timeout: float
+    engines: Sequence[RemoteEngine | ModelFiles], port: int, engine_timeout: float, finding: Finding
 ) -> AsyncIterator[Running]:
     """Run all roles, with certificates of a mesh CA that is made for this run and whose key is thrown away.
 
@@ -120,18 +131,24 @@ async def everything(
         served: set[str] = set()
         for engine in engines:
             settings = inference_proxy_config.Settings(
-                engine, identity, ca.certificate, (secrets.hand_out_url,), engine_timeout=engine_timeout
+                engine,
+                identity,
+                ca.certificate,
+                (secrets.hand_out_url,),
+                engine_timeout=engine_timeout,
+                declared=finding.declared,
+                probes=finding.probes,
             )
             running = await stack.enter_async_context(inference_proxy.serve(settings))
             if isinstance(engine, RemoteEngine):
                 require_models(running.proxy, engine.url)
             urls.append(running.url)
-            served.update(running.proxy.catalogue.by_id)
+            served.update(running.proxy.catalogue.ids)
         routed = gateway_config.Settings(
-            tuple(urls), (secrets.url,), ca.certificate, answer_timeout=engine_timeout + MARGIN
+            gateway_config.Served(tuple(urls)), (secrets.url,), ca.certificate, answer_timeout=engine_timeout + MARGIN
         )
         middle = await stack.enter_async_context(gateway.serve(routed))
-        left_out = sorted(served - set(middle.fleet.catalogue.by_id))
+        left_out = sorted(served - set(middle.fleet.catalogue.ids))
         if left_out:
             raise StartError(
                 f"Another model has an ID of {left_out[0]} already.", "Leave one of them out, or give a file #id=NAME."
@@ -140,4 +157,6 @@ async def everything(
             middle.url, ca.certificate, host=HOST, port=port, answer_timeout=engine_timeout + 2 * MARGIN
         )
         url = await stack.enter_async_context(proxy.serve(front))
-        yield Running(url, middle.url, ca_file, list(middle.fleet.catalogue.rows))
+        models = middle.fleet.catalogue.models
+        rows = [openai.row(model, each, datetime.now(UTC)) for model in models for each in model.ids]
+        yield Running(url, middle.url, ca_file, rows)

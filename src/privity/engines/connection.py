@@ -29,6 +29,9 @@ from privity.streams import Stream, owning
 MAX_ANSWER = 128 * 1024 * 1024
 """Bytes of a whole answer (wire-protocol.md section 9)."""
 
+MAX_DESCRIPTION = 16 * 1024 * 1024
+"""Bytes of an answer about the engine itself: vLLM's OpenAPI document, the largest known, has under 2 MB."""
+
 DESCRIBE_TIMEOUT = 1.0
 """Seconds for a question about the engine itself: it must leave the list within 5 s when it hangs."""
 
@@ -38,6 +41,14 @@ _JSON = (b"content-type", b"application/json")
 _PROMPT_OF_ENDPOINT = {"/v1/completions": "prompt", "/v1/embeddings": "input", "/v1/audio/transcriptions": "file"}
 _LAST_EVENT_OF_ENDPOINT = {"/v1/messages": "message_stop"}
 """The type of the event that ends a stream, where that is not `[DONE]`."""
+
+
+class StatusError(Exception):
+    """What an engine refused with: the cause of the error that a client is told, which hides the engine's words."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"The engine answers with status {status}.")
+        self.status = status
 
 
 class EngineConnection:
@@ -67,7 +78,7 @@ class EngineConnection:
                     method, self._base_url + path, headers=[_JSON], body=sent, head_timeout=DESCRIBE_TIMEOUT
                 )
                 async with response:
-                    return response.status, await response.read(MAX_ANSWER)
+                    return response.status, await response.read(MAX_DESCRIPTION)
         except TimeoutError as error:
             raise UpstreamTimeoutError(path) from error
 
@@ -134,7 +145,8 @@ class EngineConnection:
                 refusal = await response.read(MAX_ANSWER)
         except UpstreamError as error:
             raise api_error(error) from error
-        raise _refusal(response.status, refusal, _PROMPT_OF_ENDPOINT.get(path, "messages"))
+        refused = _refusal(response.status, refusal, _PROMPT_OF_ENDPOINT.get(path, "messages"))
+        raise refused from StatusError(response.status)
 
 
 def _encoded(body: Body) -> tuple[tuple[bytes, bytes], bytes]:

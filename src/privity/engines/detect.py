@@ -1,11 +1,32 @@
 """Which engine answers at a URL."""
 
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal, get_args
+
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import Answer, Body, Engine, EngineModel
+from privity.engines.engine import OPENAI_ENDPOINTS, Answer, Body, Engine, EngineModel, evidence_for
 from privity.engines.llama_cpp.adapter import LlamaCppEngine
 from privity.engines.ollama import OllamaEngine
 from privity.engines.openai_compatible import OpenAICompatibleEngine
+from privity.engines.sglang import MODEL_INFO, SglangEngine
+from privity.engines.tei import TeiEngine
+from privity.engines.vllm import OWNER, VllmEngine
 from privity.errors import UnavailableError, UpstreamError, UpstreamTimeoutError
+
+Kind = Literal["llama.cpp", "vllm", "sglang", "ollama", "tei", "openai"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""Engines that there is an adapter for; `openai` is any other with OpenAI's API."""
+
+_SIGNS: tuple[tuple[str, tuple[bytes, ...], Kind], ...] = (
+    ("/props", (b'"default_generation_settings"',), "llama.cpp"),
+    *((path, (b'"is_generation"',), "sglang") for path in MODEL_INFO),  # before Ollama, whose API SGLang also has
+    ("/api/version", (b'"version"',), "ollama"),
+    ("/info", (b'"model_type"', b'"max_input_length"'), "tei"),
+    ("/v1/models", (f'"{OWNER}"'.encode(),), "vllm"),
+)
+"""Pages that only one kind of engine has, with what stands on them."""
 
 
 class DetectedEngine:
@@ -13,17 +34,28 @@ class DetectedEngine:
 
     Args:
         connection: to the engine.
-        declared: the tasks that the operator declares for an engine that does not tell.
+        declared: the tasks that the operator declares: these and no others, whatever the engine says.
+        kind: which engine it is, where the operator names it.
+        now: Unix seconds.
     """
 
-    def __init__(self, connection: EngineConnection, declared: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        connection: EngineConnection,
+        declared: tuple[str, ...] = (),
+        kind: Kind | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._connection = connection
         self._declared = declared
+        self._kind = kind
+        self._now = now
+        self._plain = OpenAICompatibleEngine(connection, declared)
         self._engine: Engine | None = None
 
     async def describe(self) -> tuple[EngineModel, ...]:
         """Return what the engine serves; raises as `Engine.describe`."""
-        engine = self._engine or await self._detect()
+        engine = self._engine or self._adapter(self._kind or await self._detect())
         try:
             models = await engine.describe()
         except UpstreamTimeoutError:
@@ -32,24 +64,41 @@ class DetectedEngine:
             self._engine = None  # whatever answers next may be another one
             raise
         self._engine = engine
-        return models
+        if not self._declared:
+            return models
+        evidence = evidence_for(self._declared, "declared")
+        return tuple(replace(model, tasks=self._declared, evidence=evidence, untold=()) for model in models)
 
-    async def _detect(self) -> Engine:
-        if self._declared:
-            return OpenAICompatibleEngine(self._connection, self._declared)
-        if await self._tells("/props", b'"default_generation_settings"'):
-            return LlamaCppEngine(self._connection)
-        if await self._tells("/api/version", b'"version"'):
-            return OllamaEngine(self._connection)
-        return OpenAICompatibleEngine(self._connection)
+    async def _detect(self) -> Kind:
+        for path, members, kind in _SIGNS:
+            status, page = await self._connection.ask("GET", path)
+            if status == 200 and all(member in page for member in members):
+                return kind
+        return "openai"
 
-    async def _tells(self, path: str, member: bytes) -> bool:
-        """Return whether the engine has a page of its own kind."""
-        status, page = await self._connection.ask("GET", path)
-        return status == 200 and member in page
+    def _adapter(self, kind: Kind) -> Engine:
+        match kind:
+            case "llama.cpp":
+                return LlamaCppEngine(self._connection, self._now)
+            case "vllm":
+                return VllmEngine(self._connection)
+            case "sglang":
+                return SglangEngine(self._connection)
+            case "ollama":
+                return OllamaEngine(self._connection)
+            case "tei":
+                return TeiEngine(self._connection)
+            case "openai":
+                return self._plain
 
     async def answer(self, endpoint: str, body: Body) -> Answer:
-        """Carry out one request; raises as `Engine.answer`."""
+        """Carry out one request; raises as `Engine.answer`.
+
+        Where the operator declares the tasks, endpoints beyond the common ones pass as they are: an adapter may know
+        less than the operator does.
+        """
         if self._engine is None:
             raise UnavailableError("The model's engine is not running at the moment.")
+        if self._declared and endpoint not in OPENAI_ENDPOINTS:
+            return await self._plain.answer(endpoint, body)
         return await self._engine.answer(endpoint, body)

@@ -1,11 +1,12 @@
 """What an engine looks like to an inference proxy."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
 
+from privity.catalogue.model import Evidence, Facts, Source
 from privity.errors import NotSupportedError
 from privity.protocol.multipart import Part
 from privity.streams import Stream
@@ -30,6 +31,14 @@ class EngineModel:
     created: int | None = None
     """Unix seconds of its release, where the engine knows them."""
     owned_by: str | None = None
+    max_output_tokens: int | None = None
+    """Tokens that an answer never exceeds, where the engine sets such a limit."""
+    display_name: str | None = None
+    facts: Facts = field(default_factory=Facts)
+    evidence: tuple[Evidence, ...] = ()
+    """One for each task, in their order."""
+    untold: tuple[str, ...] = ()
+    """Tasks of which the engine says neither yes nor no: what a probe may find out."""
 
 
 class Engine(Protocol):
@@ -53,6 +62,11 @@ class Engine(Protocol):
             NotSupportedError: the engine knows no such endpoint.
             ApiError: it can't be carried out. Also out of the events, for what goes wrong later.
         """
+
+
+def evidence_for(tasks: Iterable[str], source: Source, at: int | None = None) -> tuple[Evidence, ...]:
+    """Return evidence of one kind for each task; `at` in Unix seconds, for `probed`."""
+    return tuple(Evidence(task, source, at) for task in tasks)
 
 
 def values_of(body: Json) -> Json:

@@ -1,71 +1,65 @@
-"""Any engine with OpenAI's API: vLLM, SGLang, TEI, and what else speaks it."""
+"""Any engine with OpenAI's API that there is no module of its own for."""
 
-from typing import Any
-
-import msgspec
-
-from privity.catalogue.model import in_order
+from privity.catalogue.model import TASKS
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import Answer, Body, EngineModel
-from privity.errors import UpstreamProtocolError
+from privity.engines.engine import Answer, Body, EngineModel, evidence_for
+from privity.engines.metadata import List, Row, number, routed_tasks
 
-_TASK_OF_ROUTE = {
-    "/v1/chat/completions": "generate",
-    "/v1/embeddings": "embed",
-    "/v1/audio/transcriptions": "transcribe",
-}
-
-
-class _Row(msgspec.Struct):
-    id: str
-    owned_by: str | None = None
-    max_model_len: int | None = None
-
-
-class _List(msgspec.Struct):
-    data: list[_Row]
-
-
-class _OpenApi(msgspec.Struct):
-    paths: dict[str, Any]
+ON_CHAT = ("tool_calling", "vision")
+"""What a route for chats says nothing about."""
 
 
 class OpenAICompatibleEngine:
     """An engine whose tasks are what the operator declares, else what its own OpenAPI document has routes for.
 
-    vLLM registers only the routes that its model is for. Not known this way: whether a model takes tools or images. The
-    operator declares that.
+    Not known this way: whether a model takes tools or images, and which one of several models a route is for. The
+    operator declares that, or allows probing.
     """
 
     def __init__(self, connection: EngineConnection, declared: tuple[str, ...] = ()) -> None:
         self._connection = connection
         self._declared = declared
-        self._rows: list[_Row] = []
+        self._rows: list[Row] = []
         self._models: tuple[EngineModel, ...] = ()
 
     async def describe(self) -> tuple[EngineModel, ...]:
         """Return every model that the engine lists; raises as `Engine.describe`."""
-        rows = (await self._connection.ask_for(_List, "GET", "/v1/models")).data
+        rows = (await self._connection.ask_for(List, "GET", "/v1/models")).data
         if rows != self._rows:
-            tasks = self._declared or await self._routed_tasks()
-            self._models = tuple(
-                EngineModel(row.id, tasks, row.max_model_len or None, None, row.owned_by) for row in rows
-            )
+            routed = None if self._declared else await routed_tasks(self._connection)
+            self._models = tuple(self._model(row, routed) for row in rows)
             self._rows = rows
         return self._models
 
-    async def _routed_tasks(self) -> tuple[str, ...]:
-        try:
-            document = await self._connection.ask_for(_OpenApi, "GET", "/openapi.json")
-        except UpstreamProtocolError:
-            return ()
-        return in_order(task for route, task in _TASK_OF_ROUTE.items() if route in document.paths)
+    def _model(self, row: Row, routed: tuple[str, ...] | None) -> EngineModel:
+        if self._declared:
+            return model_of(row, self._declared, declared=True)
+        return model_of(row, routed or (), untold=untold_by(routed))
 
     async def answer(self, endpoint: str, body: Body) -> Answer:
         """Pass the request on as it is; raises as `Engine.answer`."""
         if _wants_stream(body):
             return await self._connection.events(endpoint, body)
         return await self._connection.call(endpoint, body)
+
+
+def untold_by(routed: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the tasks that an OpenAPI document with these routes says nothing about."""
+    if not routed:
+        return TASKS
+    return ON_CHAT if "generate" in routed else ()
+
+
+def model_of(row: Row, tasks: tuple[str, ...], untold: tuple[str, ...] = (), *, declared: bool = False) -> EngineModel:
+    """Return a listed model of which no more is known."""
+    return EngineModel(
+        name=row.id,
+        tasks=tasks,
+        context_length=number(row.max_model_len),
+        owned_by=row.owned_by,
+        evidence=evidence_for(tasks, "declared" if declared else "engine"),
+        untold=untold,
+    )
 
 
 def _wants_stream(body: Body) -> bool:

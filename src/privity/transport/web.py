@@ -6,8 +6,9 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -24,6 +25,7 @@ from privity.http import Headers, header
 from privity.protocol.endpoints import endpoint_of
 from privity.protocol.event_stream import encode_event
 from privity.streams import Stream
+from privity.transport.cors import Cors
 from privity.transport.tasks import Background
 
 WATCH_AFTER = 0.1
@@ -38,6 +40,9 @@ DRAIN_SECONDS = 1.0
 
 CLIENT_GONE = 499
 """The status that is logged for a client that left; nothing is sent."""
+
+_WITHOUT_BODY = (204, 304)
+"""Statuses whose answers end with their head."""
 
 JSON = (b"content-type", b"application/json")
 EVENTS = (b"content-type", b"text/event-stream")
@@ -84,6 +89,12 @@ class Request:
     """What follows a route that ends in a slash."""
     complete: bool = field(default=False, init=False)
     _received: int = field(default=0, init=False)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The query's parameters, each with its first value."""
+        pairs = parse_qsl(self.query.decode("latin-1"), keep_blank_values=True)
+        return dict(reversed(pairs))
 
     @property
     def content_length(self) -> int | None:
@@ -155,10 +166,19 @@ def json_reply(value: object, status: int = 200, headers: Headers = ()) -> Reply
     return Reply(status, [JSON, *headers], msgspec.json.encode(value))
 
 
-def encode_error(error: ApiError, path: str) -> bytes:
-    """Return an error's JSON in the form of the API that a path belongs to."""
+def encode_error(error: ApiError, path: str, headers: Headers = ()) -> bytes:
+    """Return an error's JSON in the form of the API that a path, and where several share it, the headers belong to."""
     endpoint = endpoint_of(path)
-    return msgspec.json.encode(error.anthropic_body() if endpoint is not None and endpoint.anthropic else error.body())
+    if (endpoint is not None and endpoint.anthropic) or (path.startswith("/v1/models") and speaks_anthropic(headers)):
+        return msgspec.json.encode(error.anthropic_body())
+    if path.startswith("/api/") and not path.startswith("/api/v0/"):
+        return msgspec.json.encode(error.ollama_body())
+    return msgspec.json.encode(error.body())
+
+
+def speaks_anthropic(headers: Headers) -> bool:
+    """Return whether a client is one of Anthropic's API (models-api.md item 8)."""
+    return any(name in (b"anthropic-version", b"x-api-key") for name, _ in headers)
 
 
 def error_event(error: ApiError, path: str) -> bytes:
@@ -168,7 +188,7 @@ def error_event(error: ApiError, path: str) -> bytes:
 
 def error_reply(error: ApiError, request: "Request") -> Reply:
     """Return an error in the API's own form, as an event where the client wants events (wire-protocol.md section 9)."""
-    body = encode_error(error, request.path)
+    body = encode_error(error, request.path, request.headers)
     kind = JSON
     if wants_events(request.headers):
         kind, body = EVENTS, encode_event(body, b"error")
@@ -188,6 +208,7 @@ class WebApp:
         background: holds the tasks that look after clients.
         check: sees each request's headers first, and raises an `ApiError` where it must not be answered.
         error_headers: what each error's answer bears besides.
+        cors: which web pages may read the answers; None is those of our own origin alone.
     """
 
     def __init__(
@@ -196,7 +217,9 @@ class WebApp:
         background: Background,
         check: Check = lambda _headers: None,
         error_headers: Headers = (),
+        cors: Cors | None = None,
     ) -> None:
+        self._cors = cors
         self._check = check
         self._error_headers = error_headers
         self._exact = {path: methods for path, methods in routes.items() if not path.endswith("/")}
@@ -234,10 +257,16 @@ class WebApp:
         except Exception as error:  # noqa: BLE001  # the same, where there is still time for an answer
             self._log_defect(request, error)
             reply = self._refusal(ApiError("Something is wrong inside Privity; its log says where."), request)
+        if self._cors is not None and (headers := self._cors.shared(request.headers, reply.headers)) is not None:
+            reply = replace(reply, headers=headers)
         await exchange.send(reply)
         return reply.status
 
     def _refusal(self, error: ApiError, request: Request) -> Reply:
+        if self._cors is not None and isinstance(error, MethodNotAllowedError) and request.method == "OPTIONS":
+            preflight = self._cors.preflight(request.headers, error.allowed)
+            if preflight is not None:
+                return Reply(204, preflight, b"")
         reply = error_reply(error, request)
         return Reply(reply.status, [*reply.headers, *self._error_headers], reply.body)
 
@@ -302,7 +331,9 @@ class _Exchange:
             raise
 
     async def _send_whole(self, reply: Reply) -> None:
-        headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
+        headers = list(reply.headers)
+        if reply.status not in _WITHOUT_BODY:
+            headers.append((b"content-length", str(len(reply.body)).encode()))
         unread = self._request.has_unread_body
         if unread:
             headers.append((b"connection", b"close"))

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from privity.catalogue.model import Source
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import EngineModel, Json
+from privity.engines.engine import EngineModel, Json, evidence_for
 from privity.engines.llama_cpp.adapter import LlamaCppEngine
 from privity.errors import (
     ApiError,
@@ -30,7 +31,7 @@ CALL = '{"name": "f", "arguments": {"x": 1}}'
 
 def engine_of(server: Server) -> tuple[LlamaCppEngine, FakeHttpClient]:
     http = FakeHttpClient(server)
-    return LlamaCppEngine(EngineConnection(http, "http://engine", 7.0)), http
+    return LlamaCppEngine(EngineConnection(http, "http://engine", 7.0), lambda: 99.5), http
 
 
 async def ready(llama: FakeLlama) -> tuple[LlamaCppEngine, FakeHttpClient]:
@@ -75,14 +76,16 @@ async def streamed(llama: FakeLlama, endpoint: str, **body: Any) -> list[Json]:
 )
 async def test_tasks_are_what_the_engine_says_of_itself(llama: FakeLlama, tasks: tuple[str, ...]) -> None:
     engine, http = engine_of(llama)
-    assert await engine.describe() == (EngineModel("tiny", tasks, 4096),)
+    source: Source = "probed" if llama.embeds else "engine"
+    evidence = evidence_for(tasks, source, 99 if llama.embeds else None)
+    assert await engine.describe() == (EngineModel("tiny", tasks, 4096, evidence=evidence),)
     assert all(answer.closed for answer in http.answers)
 
 
 async def test_an_older_server_that_tells_less_generates() -> None:
     props = {"default_generation_settings": {"n_ctx": 512}}
     engine, _ = engine_of(FakeLlama(instead={"/props": lambda _request: json_response(props)}))
-    assert await engine.describe() == (EngineModel("tiny", ("generate",), 512),)
+    assert [(model.tasks, model.context_length) for model in await engine.describe()] == [(("generate",), 512)]
 
 
 async def test_only_the_list_is_asked_for_as_long_as_it_stays() -> None:
@@ -92,7 +95,7 @@ async def test_only_the_list_is_asked_for_as_long_as_it_stays() -> None:
         await engine.describe()
     assert [sent.url.removeprefix("http://engine") for sent in http.sent][3:] == ["/v1/models"] * 2
     llama.name, llama.embeds = "other", True
-    assert await engine.describe() == (EngineModel("other", ("embed",), 4096),)
+    assert [(model.name, model.tasks) for model in await engine.describe()] == [("other", ("embed",))]
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/props"])

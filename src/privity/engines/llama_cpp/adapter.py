@@ -1,48 +1,19 @@
 """llama.cpp's server, embedded or remote."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
-from privity.catalogue.model import in_order
 from privity.engines.connection import EngineConnection
 from privity.engines.engine import OPENAI_ENDPOINTS, Answer, Body, EngineModel, Json, require_json, values_of
 from privity.engines.llama_cpp.choices import for_each_choice
 from privity.engines.llama_cpp.completion import as_events, wants_usage, with_usage_apart
 from privity.engines.llama_cpp.constrained import ConstrainedGeneration
+from privity.engines.llama_cpp.description import Description
 from privity.engines.llama_cpp.forced_call import forced_call, forced_choice
 from privity.engines.llama_cpp.found_calls import callable_names, with_calls_found
 from privity.engines.llama_cpp.structured import structured_answer, wanted_schema
-from privity.errors import ContextLengthError, EngineFailedError, InvalidRequestError
-
-
-class _Row(msgspec.Struct):
-    id: str
-    meta: dict[str, Any] | None = None
-
-
-class _List(msgspec.Struct):
-    data: list[_Row]
-
-
-class _Settings(msgspec.Struct):
-    n_ctx: int
-
-
-class _Caps(msgspec.Struct):
-    supports_tools: bool = False
-
-
-class _Modalities(msgspec.Struct):
-    vision: bool = False
-
-
-class _Props(msgspec.Struct):
-    default_generation_settings: _Settings
-    chat_template_caps: _Caps = msgspec.field(default_factory=_Caps)
-    modalities: _Modalities = msgspec.field(default_factory=_Modalities)
-
+from privity.errors import ContextLengthError, EngineFailedError, InvalidRequestError, UnavailableError
 
 _UNDERSTOOD = frozenset(
     {
@@ -69,38 +40,20 @@ _EMBEDDINGS = "/v1/embeddings"
 
 
 class LlamaCppEngine:
-    """One llama.cpp server, which serves one model.
+    """One llama.cpp server, with one model or, as a router, several.
 
-    What it says of itself: `GET /props` has the chat template's abilities, the modalities and the context of one slot.
-    Only whether it embeds is said nowhere, so it is asked for the embedding of one token: a server for chat refuses.
+    Args:
+        connection: the server.
+        now: Unix seconds.
     """
 
-    def __init__(self, connection: EngineConnection) -> None:
+    def __init__(self, connection: EngineConnection, now: Callable[[], float] = time.time) -> None:
         self._connection = connection
-        self._rows: list[_Row] = []
-        self._models: tuple[EngineModel, ...] = ()
-        self._context = 0
+        self._description = Description(connection, now)
 
     async def describe(self) -> tuple[EngineModel, ...]:
-        """Return the model; raises as `Engine.describe`."""
-        rows = (await self._connection.ask_for(_List, "GET", "/v1/models")).data
-        if rows != self._rows:
-            self._models = tuple([await self._ask_all(row.id) for row in rows[:1]])
-            self._rows = rows
-        return self._models
-
-    async def _ask_all(self, name: str) -> EngineModel:
-        props = await self._connection.ask_for(_Props, "GET", "/props")
-        status, _ = await self._connection.ask("POST", _EMBEDDINGS, {"input": "a"})
-        self._context = props.default_generation_settings.n_ctx
-        if status == 200:
-            return EngineModel(name, ("embed",), self._context)
-        tasks = ["generate"]
-        if props.chat_template_caps.supports_tools:
-            tasks.append("tool_calling")
-        if props.modalities.vision:
-            tasks.append("vision")
-        return EngineModel(name, in_order(tasks), self._context)
+        """Return its models; raises as `Engine.describe`."""
+        return await self._description.ask()
 
     async def answer(self, endpoint: str, body: Body) -> Answer:
         """Carry out one request; raises as `Engine.answer`."""
@@ -130,7 +83,7 @@ class LlamaCppEngine:
                 code="unsupported_parameter",
             )
         if forced is not None:
-            completion = await forced_call(self._generation, body, forced, body["model"])
+            completion = await forced_call(self._generation(body), body, forced, body["model"])
             if not body.get("stream"):
                 return completion
             return as_events(completion, with_usage=wants_usage(body))
@@ -139,12 +92,15 @@ class LlamaCppEngine:
                 raise InvalidRequestError(
                     "This engine takes `tools` or a JSON `response_format`, not both.", param="response_format"
                 )
-            return await structured_answer(self._generation, body, schema, body["model"])
+            return await structured_answer(self._generation(body), body, schema, body["model"])
         return with_calls_found(await self._native(_CHAT, body), callable_names(body))
 
-    @property
-    def _generation(self) -> ConstrainedGeneration:
-        return ConstrainedGeneration(self._connection, self._context)
+    def _generation(self, body: Json) -> ConstrainedGeneration:
+        model: str = body["model"]
+        context = self._description.context_of(model)
+        if context is None:
+            raise UnavailableError("This model was never loaded yet: a plain request loads it.", param="model")
+        return ConstrainedGeneration(self._connection, context, model)
 
     async def _native(self, endpoint: str, body: Json) -> Answer:
         if body.get("stream"):
@@ -156,20 +112,22 @@ class LlamaCppEngine:
             return await self._connection.call(_EMBEDDINGS, body)
         except EngineFailedError:
             # The server answers 500 to an input that is too long: find out whether that is it.
-            await self._check_lengths(body["input"])
+            await self._check_lengths(body["input"], body.get("model", ""))
             raise
 
-    async def _check_lengths(self, given: str | Sequence[Any]) -> None:
+    async def _check_lengths(self, given: str | Sequence[Any], model: str) -> None:
+        context = self._description.context_of(model)
         single = isinstance(given, str) or all(isinstance(each, int) for each in given)
         for index, each in enumerate([given] if single else given):
             length = len(each)
             if isinstance(each, str):
-                counted = await self._connection.call("/tokenize", {"content": each, "add_special": True})
+                asked = {"model": model, "content": each, "add_special": True}
+                counted = await self._connection.call("/tokenize", asked)
                 length = len(counted.get("tokens", ()))
-            if length > self._context:
+            if context is not None and length > context:
                 where = "`input`" if single else f"`input[{index}]`"
                 raise ContextLengthError(
-                    f"{where} has {length} tokens; the model takes {self._context}. Split it into shorter pieces.",
+                    f"{where} has {length} tokens; the model takes {context}. Split it into shorter pieces.",
                     param="input",
                 )
 

@@ -70,11 +70,13 @@ class ConstrainedGeneration:
     Args:
         connection: the server.
         context: tokens of prompt and answer together.
+        model: the server's name for the model, by which a router finds it.
     """
 
-    def __init__(self, connection: EngineConnection, context: int) -> None:
+    def __init__(self, connection: EngineConnection, context: int, model: str) -> None:
         self._connection = connection
         self._context = context
+        self._model = model
 
     async def render(self, body: Json, opening: str = "") -> Prompt:
         """Return the prompt of a chat request, with the beginning of the answer appended.
@@ -83,6 +85,7 @@ class ConstrainedGeneration:
             ContextLengthError: no room is left for an answer.
         """
         asked = {key: body[key] for key in ("messages", "tools", "chat_template_kwargs") if body.get(key)}
+        asked["model"] = self._model
         try:
             rendered = await self._connection.call("/apply-template", asked)
         except InvalidRequestError:
@@ -90,7 +93,7 @@ class ConstrainedGeneration:
             rendered = await self._connection.call("/apply-template", asked | {"tool_choice": "none"})
         text = str(rendered.get("prompt", "")) + opening
         counted = await self._connection.call(
-            "/tokenize", {"content": text, "add_special": True, "parse_special": True}
+            "/tokenize", {"model": self._model, "content": text, "add_special": True, "parse_special": True}
         )
         tokens = len(counted.get("tokens", ()))
         room = self._context - tokens
@@ -114,8 +117,8 @@ class ConstrainedGeneration:
             raise InvalidRequestError("The JSON schema is nested too deep.", code="invalid_schema") from error
         budget = prompt.room if prompt.limited or not is_open_ended(narrowed) else min(prompt.room, OPEN_ENDED_TOKENS)
         sampling = {key: body[key] for key in _SAMPLING if body.get(key) is not None}
-        asked = {"prompt": prompt.text, "json_schema": narrowed, "n_predict": budget, "stream": True}
-        return _pieces(await self._connection.events("/completion", asked | sampling))
+        asked = {"model": self._model, "prompt": prompt.text, "json_schema": narrowed, "n_predict": budget}
+        return _pieces(await self._connection.events("/completion", asked | {"stream": True} | sampling))
 
     async def whole(self, prompt: Prompt, schema: Schema, body: Json) -> Piece:
         """Return the whole answer under `schema` as one piece; raises as `stream`."""

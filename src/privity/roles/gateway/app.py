@@ -1,26 +1,42 @@
 """Routes of a gateway. It reads headers and never a body."""
 
+from collections.abc import Callable
+
 from privity.errors import NotSupportedError
 from privity.http import header
 from privity.protocol.agreement import MAX_REQUEST_BYTES, PATH
 from privity.protocol.endpoints import ENDPOINTS, Form
-from privity.roles.gateway.fleet import Fleet
 from privity.roles.gateway.forwarder import Forwarder
+from privity.roles.gateway.models import GatewayModels
 from privity.roles.gateway.secret_services import SecretServices
+from privity.transport.cors import Cors
+from privity.transport.models_api.routes import models_routes
 from privity.transport.tasks import Background
-from privity.transport.web import PLAIN, Handler, Reply, Request, StreamReply, WebApp, json_reply
+from privity.transport.web import PLAIN, Handler, Reply, Request, StreamReply, WebApp
 
 
-def build_app(fleet: Fleet, forwarder: Forwarder, secrets: SecretServices, background: Background) -> WebApp:
-    """Return the application."""
+def build_app(
+    models: GatewayModels,
+    forwarder: Forwarder,
+    secrets: SecretServices,
+    background: Background,
+    *,
+    collapses: Callable[[], bool] = lambda: False,
+    cors: Cors | None = None,
+) -> WebApp:
+    """Return the application.
 
-    async def list_models(_request: Request) -> Reply:
-        return json_reply({"object": "list", "data": fleet.catalogue.rows})
-
-    async def retrieve_model(request: Request) -> Reply:
-        return json_reply(fleet.find(request.tail).row(request.tail))
+    Args:
+        models: what each key may use.
+        forwarder: sends requests on.
+        secrets: agree on secrets.
+        background: holds the tasks that look after clients.
+        collapses: whether only canonical IDs are listed where a client doesn't say.
+        cors: answers web pages.
+    """
 
     async def agree(request: Request) -> Reply | StreamReply:
+        models.keys.groups(request.headers)  # without a key nobody gets a secret
         kind = header(request.headers, b"content-type")
         headers = [] if kind is None else [(b"content-type", kind)]
         return await secrets.agree(headers, await request.body(MAX_REQUEST_BYTES))
@@ -31,8 +47,7 @@ def build_app(fleet: Fleet, forwarder: Forwarder, secrets: SecretServices, backg
     # Documents (`/unstructured/`) name no model, and nothing that reads them is behind this gateway.
     routed = (endpoint for endpoint in ENDPOINTS if endpoint.form is not Form.WHOLE)
     routes: dict[str, dict[str, Handler]] = {endpoint.path: {"POST": forwarder.send} for endpoint in routed}
-    routes["/v1/models"] = {"GET": list_models}
-    routes["/v1/models/"] = {"GET": retrieve_model}
+    routes |= models_routes(models, collapses)
     routes[PATH] = {"POST": agree}
     routes["/privatemode/v1/attest"] = {"POST": attest}
-    return WebApp(routes, background, error_headers=[PLAIN])
+    return WebApp(routes, background, error_headers=[PLAIN], cors=cors)

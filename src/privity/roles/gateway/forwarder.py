@@ -6,14 +6,20 @@ import time
 from contextlib import AsyncExitStack
 
 from privity.catalogue.catalogue import require_task
-from privity.errors import InvalidRequestError, UnavailableError
+from privity.catalogue.model import Model
+from privity.errors import EngineFailedError, EngineTimeoutError, InvalidRequestError, UnavailableError
 from privity.http import Headers, HttpClient, header
 from privity.protocol.ending import HEADER as END
 from privity.protocol.exchange import Random
 from privity.protocol.request_id import RANDOM_BYTES, loggable, uuid7
-from privity.roles.gateway.fleet import Fleet, Replica
+from privity.protocol.routed_model import ACCEPTS, RoutedModel
+from privity.protocol.routed_model import HEADER as ROUTED_MODEL
+from privity.roles.gateway.fleet import Fleet
+from privity.roles.gateway.models import GatewayModels
+from privity.roles.gateway.replica import Replica
 from privity.streams import Stream
 from privity.transport.forward import forward
+from privity.transport.models_api.lifecycle import lifecycle_headers
 from privity.transport.web import MAX_BODY, Reply, Request, StreamReply
 
 MAX_WHOLE_BODY = 256 * 1024
@@ -21,8 +27,12 @@ MAX_WHOLE_BODY = 256 * 1024
 
 REQUEST_ID = b"x-request-id"
 
+_ENGINE_FAILED = (502, 503, 504)
+"""The statuses by which an inference proxy says that its engine doesn't work."""
+
 _PASSED_ON = frozenset(
     {
+        ACCEPTS,
         END,
         b"accept",
         b"anthropic-beta",
@@ -46,12 +56,14 @@ class Forwarder:
 
     Args:
         fleet: the replicas.
+        models: what each key may call.
         http: who sends.
         random: gives that many random bytes.
     """
 
-    def __init__(self, fleet: Fleet, http: HttpClient, random: Random = os.urandom) -> None:
+    def __init__(self, fleet: Fleet, models: GatewayModels, http: HttpClient, random: Random = os.urandom) -> None:
         self._fleet = fleet
+        self._models = models
         self._http = http
         self._random = random
 
@@ -61,9 +73,10 @@ class Forwarder:
         Raises:
             ApiError: no such model, or no answer.
         """
+        view = self._models.view_for(request.headers)
         request.check_length(MAX_BODY)
         asked = _target_model(request.headers)
-        model = self._fleet.find(asked)
+        model = self._fleet.find(asked, view)
         require_task(model, asked, request.path)
         replica = self._fleet.pick(model)
         request_id = uuid7(time.time_ns() // 1_000_000, self._random(RANDOM_BYTES))
@@ -71,19 +84,29 @@ class Forwarder:
         async with AsyncExitStack() as held:
             place = _Place(replica)
             held.push_async_callback(place.aclose)
-            reply = await self._forward(request, replica, request_id)
-            headers = [*[each for each in reply.headers if each[0] != REQUEST_ID], (REQUEST_ID, request_id.encode())]
+            own = [(REQUEST_ID, request_id.encode()), *_routed(asked, model, replica)]
+            reply = await self._forward(request, replica, own)
+            self._note(replica, reply.status)
+            headers = [each for each in reply.headers if each[0] != REQUEST_ID]
+            headers += [(REQUEST_ID, request_id.encode()), *lifecycle_headers(model.lifecycle)]
             if isinstance(reply, Reply):
                 return Reply(reply.status, headers, reply.body)
             held.pop_all()
             return StreamReply(reply.status, headers, Stream(reply.chunks, place))
 
-    async def _forward(self, request: Request, replica: Replica, request_id: str) -> Reply | StreamReply:
+    def _note(self, replica: Replica, status: int) -> None:
+        now = self._fleet.clock()
+        if status in _ENGINE_FAILED:
+            replica.health.answer_failed(now)
+        else:
+            replica.health.answered(now)
+
+    async def _forward(self, request: Request, replica: Replica, own: Headers) -> Reply | StreamReply:
         length = request.content_length
         small = length is not None and length <= MAX_WHOLE_BODY
         body = await request.body(MAX_BODY) if small else request.stream(MAX_BODY)
         headers = [each for each in request.headers if each[0] in _PASSED_ON]
-        headers.append((REQUEST_ID, request_id.encode()))
+        headers += own
         url = replica.url + request.path
         try:
             return await forward(
@@ -96,6 +119,9 @@ class Forwarder:
             )
         except UnavailableError:
             self._fleet.lost(replica)
+            raise
+        except (EngineFailedError, EngineTimeoutError):
+            replica.health.answer_failed(self._fleet.clock())
             raise
 
 
@@ -122,6 +148,14 @@ def _target_model(headers: Headers) -> str:
             code="missing_model",
         )
     return value.decode(errors="replace")
+
+
+def _routed(asked: str, model: Model, replica: Replica) -> Headers:
+    """Return what says which model is meant by a name that the gateway gave it."""
+    served = replica.find(model.id)
+    if served is not None and asked in served.ids:
+        return []
+    return [(ROUTED_MODEL, RoutedModel(model.id, model.answer_id(asked)).encode())]
 
 
 def _log(request: Request, request_id: str, replica: Replica) -> None:

@@ -6,9 +6,11 @@ from privity.errors import ApiError, NotSupportedError
 from privity.protocol.endpoints import ENDPOINTS, Endpoint, Form
 from privity.protocol.exchange import Random
 from privity.protocol.ocsp_policy import GpuStatus
+from privity.protocol.routed_model import routed_model
 from privity.roles.inference_proxy.encryption import AnswerSeal, SealedRequest, SecretSource
 from privity.roles.inference_proxy.gpu_policy import check_policy
 from privity.roles.inference_proxy.service import InferenceProxy
+from privity.transport.models_api.routes import models_routes
 from privity.transport.tasks import Background
 from privity.transport.web import (
     EVENTS,
@@ -21,7 +23,6 @@ from privity.transport.web import (
     Request,
     StreamReply,
     WebApp,
-    json_reply,
     require_json,
     wants_events,
 )
@@ -50,21 +51,13 @@ def build_app(
         random: gives that many random bytes.
     """
 
-    async def list_models(_request: Request) -> Reply:
-        return json_reply({"object": "list", "data": proxy.catalogue.rows})
-
-    async def retrieve_model(request: Request) -> Reply:
-        asked = request.tail
-        return json_reply(proxy.catalogue.find(asked).row(asked))
-
     async def refuse(_request: Request) -> Reply:
         raise NotSupportedError("Nothing is behind this path. GET /v1/models is a good start.")
 
     routes: dict[str, dict[str, Handler]] = {
         endpoint.path: {"POST": _answering(endpoint, proxy, secrets, statuses, random)} for endpoint in ENDPOINTS
     }
-    routes["/v1/models"] = {"GET": list_models}
-    routes["/v1/models/"] = {"GET": retrieve_model}
+    routes |= models_routes(proxy)
     routes["/"] = dict.fromkeys(_METHODS, refuse)  # comes last: all other paths
     return WebApp(routes, background, error_headers=[PLAIN])
 
@@ -88,7 +81,8 @@ def _answering(
             check_policy(request.headers, secret, statuses)
         opened = sealed.open(secret, random)
         try:
-            given = await proxy.answer(request.path, opened.content)
+            routed = routed_model(request.headers) if opened.accepts_routed_names else None
+            given = await proxy.answer(request.path, opened.content, routed)
         except ApiError as error:
             return _refusal(error, opened.seal, as_event=wants_events(request.headers))
         if not isinstance(given, dict):

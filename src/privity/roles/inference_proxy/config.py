@@ -5,6 +5,8 @@ from pathlib import Path
 
 from cryptography import x509
 
+from privity.catalogue.declared import Declared
+from privity.engines.detect import Kind
 from privity.engines.embedded.fetch import ModelFiles
 from privity.protocol.mesh import Identity
 
@@ -26,6 +28,8 @@ class RemoteEngine:
     """Its base URL, without `/v1`."""
     declared_tasks: tuple[str, ...] = ()
     """What the operator says that it can do; empty asks the engine."""
+    kind: Kind | None = None
+    """Which engine it is; None finds out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +48,9 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 0
     engine_timeout: float = ENGINE_TIMEOUT
+    declared: tuple[Declared, ...] = ()
+    """What its operator says of the models."""
+    probes: int = 0
+    """Calls that may be spent on finding out what nobody says; 0 is none."""
+    drain_seconds: float = 0.0
+    """How long it goes on, saying that it drains, when it shall stop: so gateways send new requests elsewhere."""

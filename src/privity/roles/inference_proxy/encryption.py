@@ -20,6 +20,7 @@ from privity.protocol.event_stream import encode_event
 from privity.protocol.exchange import Opener, Random, Sealer, addressed_to
 from privity.protocol.fields import Fields, scan
 from privity.protocol.multipart import Part, parse_form, turn_parts
+from privity.protocol.routed_model import ACCEPTS, UNSIGNED_NAMES
 from privity.protocol.secret import Secret
 from privity.streams import Stream, owning
 
@@ -144,6 +145,8 @@ class OpenedRequest:
     content: Content
     """The body, or a form's parts."""
     seal: AnswerSeal
+    accepts_routed_names: bool
+    """Whether the model may be one that the gateway means by a name of its own."""
 
 
 class SealedRequest:
@@ -163,6 +166,7 @@ class SealedRequest:
         self._endpoint = endpoint
         self._path = path
         self._end = header(headers, ends.HEADER)
+        self._accepts = header(headers, ACCEPTS)
         self._kind = header(headers, b"content-type") or b""
         self._form = _read(endpoint.form, headers, body)
         try:
@@ -179,6 +183,8 @@ class SealedRequest:
         """
         opener = Opener(secret, self._nonce)
         ending = Ending(self._path)
+        if self._accepts is not None:
+            ending.plain(ACCEPTS.decode(), self._accepts)
         try:
             content = self._opened(opener, ending)
             if self._end is not None or ends.announces_end(secret, self._nonce):
@@ -188,7 +194,7 @@ class SealedRequest:
         sealer = Sealer(secret, self._nonce, random)
         answer_id = self._endpoint.id_prefix + random(ID_BYTES).hex()
         seal = AnswerSeal(self._endpoint, sealer, answer_id, with_end=self._end is not None)
-        return OpenedRequest(content, seal)
+        return OpenedRequest(content, seal, self._end is None or self._accepts == UNSIGNED_NAMES)
 
     def _opened(self, opener: Opener, ending: Ending) -> Content:
         match self._form:

@@ -1,26 +1,36 @@
 """What an inference proxy does: it knows what its engine serves, and stands between it and everybody else."""
 
+import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
 
-from privity.catalogue.catalogue import Catalogue, require_task
+from privity.catalogue.catalogue import Catalogue, View, require_task
+from privity.catalogue.declared import Declared, apply
+from privity.catalogue.merge import without_collisions
 from privity.catalogue.model import Model
 from privity.engines.embedded.fetch import ModelFiles
 from privity.engines.engine import Answer, Engine, EngineModel
 from privity.errors import (
     InvalidRequestError,
+    ModelNotFoundError,
     StartError,
     UnavailableError,
     UpstreamError,
     UpstreamTimeoutError,
     WrongTaskError,
 )
+from privity.http import Headers
 from privity.protocol.multipart import Part
+from privity.protocol.routed_model import RoutedModel
 from privity.roles.inference_proxy.answers import public, public_events
 from privity.roles.inference_proxy.engine_request import EngineRequest, read_request
 from privity.roles.inference_proxy.media import PICTURES
+from privity.roles.inference_proxy.signing import Signer
+from privity.transport.models_api.source import Published, Retrieved
+from privity.transport.web import Request
 
 TIMEOUTS_UNTIL_DOWN = 2
 """Looks in a row that a busy engine may leave unanswered before its models leave the list: until then nobody knows."""
@@ -28,22 +38,56 @@ TIMEOUTS_UNTIL_DOWN = 2
 _LOG = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """What the operator of an inference proxy says of its models."""
+
+    files: ModelFiles | None = None
+    """Those of the one model that the engine serves; None where the engine's own names are the IDs."""
+    declared: tuple[Declared, ...] = ()
+
+
 class InferenceProxy:
-    """One engine's models, and the way to them.
+    """One engine's models, and the way to them. It is the source of its own Models API.
 
     Args:
         engine: the engine.
-        files: the files of the one model that the engine serves; None where the engine's own names are the IDs.
-        started: Unix seconds, the `created` of models whose release nobody knows.
+        operator: what is known of its models besides.
+        signer: vouches for what is listed.
+        now: the time. The first is the `created` of models whose release nobody knows.
     """
 
-    def __init__(self, engine: Engine, files: ModelFiles | None, started: int) -> None:
+    def __init__(self, engine: Engine, operator: Operator, signer: Signer, now: Callable[[], datetime]) -> None:
         self._engine = engine
-        self._files = files
-        self._started = started
+        self._operator = operator
+        self._signer = signer
+        self._now = now
+        self._started = int(now().timestamp())
         self._timeouts = 0
         self._described: tuple[EngineModel, ...] = ()
-        self.catalogue = Catalogue()
+        self._drains = False
+        self.published = Published(Catalogue((), now()))
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What can be asked for now."""
+        return self.published.catalogue
+
+    async def view(self, _request: Request) -> View:
+        """Return all that is served: who may use it is the gateway's to say."""
+        return self.catalogue.view()
+
+    async def retrieve(self, _request: Request, asked: str) -> Retrieved:
+        """Return one model. Raises `ModelNotFoundError`."""
+        return Retrieved(self.catalogue.view().find(asked))
+
+    def remarks(self, _request: Request) -> Headers:
+        """Return nothing."""
+        return ()
+
+    def change(self, _request: Request) -> asyncio.Event:
+        """Return what is set at the next change."""
+        return self.published.change
 
     async def refresh(self) -> None:
         """Look what the engine serves now."""
@@ -59,42 +103,63 @@ class InferenceProxy:
             described = ()
         if described != self._described:
             self._described = described
-            self.catalogue = self._build(described)
-            _LOG.info("models changed", extra={"models": ", ".join(self.catalogue.by_id) or "none"})
+            self._publish()
+            _LOG.info("models changed", extra={"models": ", ".join(self.catalogue.ids) or "none"})
+        elif self._signer.is_due:
+            self._publish()
 
-    def _build(self, described: tuple[EngineModel, ...]) -> Catalogue:
-        """Return what can be listed; a short ID that several of the engine's models would have belongs to none."""
-        for silent in (each for each in described if not each.tasks):
-            _LOG.warning(
-                "the engine doesn't say what this model can do, so it isn't listed; "
-                "declare it: openai:URL#tasks=generate,tool_calling",
-                extra={"model": silent.name},
-            )
-        models = list(self._models({each.name: each for each in described if each.tasks}.values()))
-        claims = Counter(each for model in models for each in model.ids)
-        return Catalogue(
-            replace(model, aliases=tuple(each for each in model.aliases if claims[each] == 1)) for model in models
-        )
+    def drain(self) -> None:
+        """Say from now on that new requests should go elsewhere. Those that come all the same are answered."""
+        self._drains = True
+        self._publish()
+
+    def _publish(self) -> None:
+        models = self._signer.sign(list(self._listed(self._described)))
+        self.published.publish(Catalogue(models, self._now(), self.catalogue))
+
+    def _listed(self, described: tuple[EngineModel, ...]) -> Iterator[Model]:
+        """Yield what can be listed; a short ID that several of the engine's models would have belongs to none."""
+        named = list(self._models({each.name: each for each in described}.values()))
+        claims = Counter(each for model in named for each in model.ids)
+        single = [replace(model, aliases=tuple(each for each in model.aliases if claims[each] == 1)) for model in named]
+        kept, collisions = without_collisions(apply(self._operator.declared, single, narrow=False))
+        for collision in collisions:
+            _LOG.error("two models claim one ID; the later one is left out", extra={"collision": str(collision)})
+        for model in kept:
+            if not model.tasks:
+                _LOG.warning(
+                    "nobody says what this model can do, so it isn't listed; "
+                    "declare it: openai:URL#tasks=generate,tool_calling, or allow --probe",
+                    extra={"model": model.id},
+                )
+            else:
+                yield replace(model, status="draining" if self._drains else "available")
 
     def _models(self, described: Iterable[EngineModel]) -> Iterator[Model]:
         for each in described:
-            ids = self._files.ids if self._files is not None else ids_for(each.name)
+            files = self._operator.files
+            ids = files.ids if files is not None else ids_for(each.name)
             yield Model(
                 id=ids[0],
                 tasks=each.tasks,
-                created=self._files.created if self._files is not None else each.created or self._started,
-                owned_by=self._files.owned_by if self._files is not None else each.owned_by or "unknown",
+                created=files.created if files is not None else each.created or self._started,
+                owned_by=files.owned_by if files is not None else each.owned_by or "unknown",
                 aliases=tuple(ids[1:]),
+                display_name=each.display_name,
                 context_length=each.context_length,
+                max_output_tokens=each.max_output_tokens,
                 root=each.name,
+                evidence=each.evidence,
+                facts=each.facts if files is None else replace(each.facts, sha256=files.sha256, licence=files.licence),
             )
 
-    async def answer(self, path: str, content: bytes | list[Part]) -> Answer:
+    async def answer(self, path: str, content: bytes | list[Part], routed: RoutedModel | None = None) -> Answer:
         """Carry out one request.
 
         Args:
             path: an encrypted endpoint's.
             content: the body, decrypted; a form's parts.
+            routed: what the gateway means by a name of its own, where the client lets it have such names.
 
         Raises:
             ApiError: it can't be carried out. Also out of the events, for what goes wrong later.
@@ -102,13 +167,24 @@ class InferenceProxy:
         request = read_request(path, content)
         if not self._described:
             raise UnavailableError("The model's engine is not running at the moment.", param="model")
-        model = self.catalogue.find(request.model)
+        model, answer_id = self._find(request.model, routed)
         require_task(model, request.model, path)
         _check_abilities(model, request)
         answer = await self._engine.answer(path, request.for_engine(model.root or model.id))
         if isinstance(answer, dict):
-            return public(request.shaped(answer), request.model, path)
-        return public_events(answer, request.model, path)
+            return public(request.shaped(answer), answer_id, path)
+        return public_events(answer, answer_id, path)
+
+    def _find(self, asked: str, routed: RoutedModel | None) -> tuple[Model, str]:
+        """Return the model that is asked for, and what its answer shall call it. Raises `ModelNotFoundError`."""
+        view = self.catalogue.view()
+        try:
+            model = view.find(asked)
+        except ModelNotFoundError:
+            if routed is None:
+                raise
+            return view.find(routed.id), routed.answer_id
+        return model, model.answer_id(asked)
 
 
 def _check_abilities(model: Model, request: EngineRequest) -> None:
@@ -131,7 +207,7 @@ def ids_for(name: str) -> tuple[str, ...]:
 
 def require_models(proxy: InferenceProxy, url: str) -> None:
     """Raise `StartError` where the engine that somebody else runs serves nothing."""
-    if not proxy.catalogue.by_id:
+    if not proxy.catalogue.models:
         raise StartError(
             f"No engine at {url} serves a model that can be listed.",
             "Start it first, check the address, or say what it can do: --model openai:URL#tasks=generate,tool_calling",

@@ -81,6 +81,9 @@ class Agreements:
         self._held: _Held | None = None
         self._exchange: asyncio.Task[Agreement | ApiError] | None = None
         self._exchange_key: bytes | None = None
+        self.deployment_signs: bool | None = None
+        """Whether the deployment's inference proxies are Privity's, which seal the end and sign their records: its
+        secret service's certificate says so. None where there was no agreement yet."""
 
     def authorization(self, headers: Headers) -> bytes | None:
         """Return the `Authorization` of a request: the configured key, else the app's own, else an adopted one."""
@@ -161,6 +164,7 @@ class Agreements:
                 error = failed
             else:
                 self._held = _Held(agreement, *begun)
+                self.deployment_signs = agreement.authenticates_end
                 if self._configured is None:
                     self._adopted = self._adopted or key
                 _LOG.info("agreed on a secret")

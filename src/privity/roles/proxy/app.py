@@ -1,12 +1,13 @@
 """Routes of a proxy."""
 
-from urllib.parse import quote
-
 from privity.errors import UnsupportedMediaError
 from privity.http import header
 from privity.protocol.endpoints import ENDPOINTS, Form, endpoint_of
 from privity.roles.proxy.guard import Guard
+from privity.roles.proxy.models import ProxyModels
 from privity.roles.proxy.service import Proxy
+from privity.transport.cors import Cors
+from privity.transport.models_api.routes import models_routes
 from privity.transport.tasks import Background
 from privity.transport.web import MAX_BODY, Handler, Reply, Request, StreamReply, WebApp, require_json
 
@@ -20,14 +21,8 @@ _LIMITS = {Form.JSON: (MAX_BODY - 1024 * 1024) // 2, Form.MULTIPART: MAX_UPLOAD,
 """Bytes of a plain body, whose hex must fit into what the deployment takes."""
 
 
-def build_app(proxy: Proxy, guard: Guard, background: Background) -> WebApp:
+def build_app(proxy: Proxy, models: ProxyModels, guard: Guard, background: Background, cors: Cors) -> WebApp:
     """Return the application."""
-
-    async def list_models(request: Request) -> Reply | StreamReply:
-        return await proxy.list_models(request.headers)
-
-    async def retrieve_model(request: Request) -> Reply | StreamReply:
-        return await proxy.retrieve_model(quote(request.tail, safe=""), request.headers)
 
     async def infer(request: Request) -> Reply | StreamReply:
         endpoint = endpoint_of(request.path)
@@ -39,9 +34,8 @@ def build_app(proxy: Proxy, guard: Guard, background: Background) -> WebApp:
         return await proxy.infer(request.path, request.headers, await request.body(_LIMITS[form]))
 
     routes: dict[str, dict[str, Handler]] = {endpoint.path: {"POST": infer} for endpoint in ENDPOINTS}
-    routes["/v1/models"] = {"GET": list_models}
-    routes["/v1/models/"] = {"GET": retrieve_model}
-    return WebApp(routes, background, check=guard.check)
+    routes |= models_routes(models)
+    return WebApp(routes, background, check=guard.check, cors=cors)
 
 
 def _require_form(request: Request) -> None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from cryptography.x509 import Certificate
 
+from privity.roles.proxy.vouching import UnsignedModels
+
 LIST_SECONDS = 0.4
 """Seconds that a model list is answered from memory: clients ask for it often, and it must be true within 5 s."""
 
@@ -36,5 +38,7 @@ class Settings:
     ocsp_allow_unknown: bool = True
     """Whether a GPU is accepted whose certificate's status nobody knows."""
     ocsp_revoked_grace_seconds: int = REVOKED_GRACE_SECONDS
+    unsigned_models: UnsignedModels | None = None
+    """What becomes of models that nobody signed; None marks them, and drops them where the deployment signs."""
     list_seconds: float = LIST_SECONDS
     answer_timeout: float = ANSWER_TIMEOUT

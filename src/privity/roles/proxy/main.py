@@ -3,13 +3,17 @@
 import contextlib
 from collections.abc import AsyncIterator
 
+from privity.protocol.signed import Verifier
 from privity.roles.proxy.agreements import Agreements
 from privity.roles.proxy.app import build_app
 from privity.roles.proxy.config import Settings
 from privity.roles.proxy.guard import Guard
 from privity.roles.proxy.headers import HeaderPolicy
+from privity.roles.proxy.models import ProxyModels
 from privity.roles.proxy.service import Proxy
 from privity.roles.proxy.surroundings import Surroundings
+from privity.roles.proxy.vouching import Vouching
+from privity.transport.cors import Cors
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.randomness import BatchedRandom
 from privity.transport.server import listening
@@ -28,6 +32,17 @@ async def serve(settings: Settings) -> AsyncIterator[str]:
         policy = HeaderPolicy(
             ocsp_allow_unknown=settings.ocsp_allow_unknown, ocsp_grace_seconds=settings.ocsp_revoked_grace_seconds
         )
+        vouching = Vouching(Verifier(settings.mesh_ca), settings.unsigned_models, surroundings.utc)
+        models = ProxyModels(
+            http,
+            settings.gateway,
+            agreements,
+            policy,
+            vouching,
+            surroundings,
+            background,
+            list_seconds=settings.list_seconds,
+        )
         proxy = Proxy(
             http,
             settings.gateway,
@@ -35,10 +50,11 @@ async def serve(settings: Settings) -> AsyncIterator[str]:
             policy,
             surroundings,
             shared_salt=settings.shared_salt,
-            list_seconds=settings.list_seconds,
+            unsigned_names=vouching.accepts_unsigned_names,
+            check_model=models.check,
         )
         guard = Guard(settings.host, settings.allowed_hosts, settings.allowed_origins)
-        app = build_app(proxy, guard, background)
+        app = build_app(proxy, models, guard, background, Cors(settings.allowed_origins))
         async with listening(app, settings.host, settings.port, "proxy") as url:
             background.start(agreements.keep_fresh(), "secret renewal")
             yield url

@@ -1,11 +1,9 @@
 """What a proxy does: it encrypts an app's plain request, sends it to the gateway, and decrypts the answer."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Callable
 from urllib.parse import quote
 
-from privity.errors import EngineTimeoutError, RouteNotFoundError, UpstreamError, UpstreamUnreachableError
+from privity.errors import RouteNotFoundError, UpstreamError, UpstreamUnreachableError
 from privity.http import Headers, HttpClient, Response, header
 from privity.protocol.agreement import Agreement
 from privity.protocol.ending import HEADER as END
@@ -13,26 +11,21 @@ from privity.protocol.ending import Ending, announcing_nonce
 from privity.protocol.endpoints import endpoint_of
 from privity.protocol.exchange import NONCE_BYTES, begin
 from privity.protocol.request_id import RANDOM_BYTES, uuid7
+from privity.protocol.routed_model import ACCEPTS, UNSIGNED_NAMES
 from privity.roles.proxy.agreements import Agreements
 from privity.roles.proxy.answer import Answer
-from privity.roles.proxy.config import LIST_SECONDS
 from privity.roles.proxy.headers import HeaderPolicy
 from privity.roles.proxy.request import PlainRequest, read_request
 from privity.roles.proxy.surroundings import Surroundings
-from privity.transport.forward import api_error, forward
-from privity.transport.web import JSON, NO_SNIFFING, PLAIN, Reply, StreamReply
-
-MAX_KEYS = 64
-"""API keys whose lists are kept: a proxy serves one user, and a key from outside must not cost memory for ever."""
-
-LIST_TIMEOUT = 10.0
-"""Seconds until the gateway must say what there is: it knows that by heart."""
+from privity.transport.forward import api_error
+from privity.transport.web import PLAIN, Reply, StreamReply
 
 RESET_PAUSE = 0.05
 """Seconds until a request is repeated whose connection was reset (wire-protocol.md section 4)."""
 
+CheckModel = Callable[[bytes | None, str], None]
+
 _UNKNOWN_SECRET = b"no secret for ID"
-_OURS = frozenset({JSON[0], NO_SNIFFING[0]})
 
 
 class Proxy:
@@ -45,7 +38,8 @@ class Proxy:
         policy: what each request says of this proxy and its user.
         surroundings: time and chance.
         shared_salt: the cache salt of requests that bring none; None gives each one of its own.
-        list_seconds: how long a model list is answered from memory.
+        unsigned_names: whether the gateway may give names to models.
+        check_model: raises an `ApiError` for a model that must not be called.
     """
 
     def __init__(
@@ -57,15 +51,17 @@ class Proxy:
         surroundings: Surroundings,
         *,
         shared_salt: str | None = None,
-        list_seconds: float = LIST_SECONDS,
+        unsigned_names: bool = False,
+        check_model: CheckModel = lambda _authorization, _model: None,
     ) -> None:
         self._http = http
         self._gateway = gateway
         self._agreements = agreements
         self._policy = policy
         self._shared_salt = shared_salt
+        self._check_model = check_model
+        self._accepts = [(ACCEPTS, UNSIGNED_NAMES)] if unsigned_names else []
         self._surroundings = surroundings
-        self._lists = _Lists(list_seconds, surroundings.steady)
 
     async def infer(self, path: str, headers: Headers, body: bytes) -> Reply | StreamReply:
         """Send a request, encrypted, and return its answer, decrypted.
@@ -92,6 +88,8 @@ class Proxy:
 
     async def _send(self, request: PlainRequest, path: str, headers: Headers) -> Reply | StreamReply:
         authorization = self._agreements.authorization(headers)
+        if request.model is not None:
+            self._check_model(authorization, request.model)
         common = self._policy.common(headers, authorization)
         request_id = self._request_id()
         may_renew, may_reconnect = True, True
@@ -124,8 +122,11 @@ class Proxy:
         nonce = announcing_nonce(secret, random) if agreement.authenticates_end else random(NONCE_BYTES)
         sealer, opener = begin(secret, nonce, random)
         ending = Ending(path)
+        for name, value in self._accepts:
+            ending.plain(name.decode(), value)
         kind, sealed = request.seal(sealer, ending, random)
-        own = [(b"content-type", kind), *self._policy.encrypted(request, secret, self._surroundings.wall())]
+        policy = self._policy.encrypted(request, secret, self._surroundings.wall())
+        own = [(b"content-type", kind), *self._accepts, *policy]
         if agreement.authenticates_end:
             own.append((END, ending.seal(sealer)))
         response = await self._http.request(
@@ -137,31 +138,6 @@ class Proxy:
         )
         return response, Answer(request, opener, authenticates_end=agreement.authenticates_end)
 
-    async def list_models(self, headers: Headers) -> Reply | StreamReply:
-        """Return the models that can be called; from memory where the list is fresh."""
-        key = self._agreements.authorization(headers)
-        return await self._lists.get(key, lambda: self._ask("/v1/models", headers))
-
-    async def retrieve_model(self, encoded_id: str, headers: Headers) -> Reply | StreamReply:
-        """Return one model, by an ID that is encoded for a URL."""
-        return await self._ask(f"/v1/models/{encoded_id}", headers)
-
-    async def _ask(self, path: str, headers: Headers) -> Reply | StreamReply:
-        authorization = self._agreements.authorization(headers)
-        sent = [
-            *self._policy.common(headers, authorization),
-            (b"privatemode-user-request-id", self._request_id().encode()),
-        ]
-        try:
-            async with asyncio.timeout(LIST_TIMEOUT):
-                reply = await forward(self._http, "GET", self._gateway + path, headers=sent, body=b"", peer="gateway")
-        except TimeoutError as error:
-            raise EngineTimeoutError("The gateway did not answer in time.") from error
-        if reply.status == 401:
-            self._agreements.refused(authorization)
-        # Whatever a gateway sends, HTML for one, a browser must not take it for this proxy's own page.
-        return replace(reply, headers=[JSON, NO_SNIFFING, *[each for each in reply.headers if each[0] not in _OURS]])
-
     def _request_id(self) -> str:
         return f"proxy_{uuid7(int(self._surroundings.wall() * 1000), self._surroundings.nonces(RANDOM_BYTES))}"
 
@@ -169,33 +145,3 @@ class Proxy:
 def _names_unknown_secret(reply: Reply | StreamReply) -> bool:
     """Return whether the deployment doesn't know the secret: only the text of its error says so."""
     return isinstance(reply, Reply) and reply.status == 500 and PLAIN in reply.headers and _UNKNOWN_SECRET in reply.body
-
-
-class _Lists:
-    """Model lists by API key, each kept for a moment; of many that ask at once, one goes to the gateway."""
-
-    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
-        self._seconds = seconds
-        self._clock = clock
-        self._kept: dict[bytes | None, tuple[float, Reply]] = {}
-        self._asking = asyncio.Lock()
-
-    async def get(self, key: bytes | None, ask: Callable[[], Awaitable[Reply | StreamReply]]) -> Reply | StreamReply:
-        """Return the list for a key, from memory where it is fresh."""
-        fresh = self._fresh(key)
-        if fresh is not None:
-            return fresh
-        async with self._asking:
-            fresh = self._fresh(key)
-            if fresh is not None:
-                return fresh
-            reply = await ask()
-            if isinstance(reply, Reply) and reply.status == 200:
-                while len(self._kept) >= MAX_KEYS:
-                    del self._kept[next(iter(self._kept))]
-                self._kept[key] = (self._clock() + self._seconds, reply)
-            return reply
-
-    def _fresh(self, key: bytes | None) -> Reply | None:
-        kept = self._kept.get(key)
-        return kept[1] if kept is not None and kept[0] > self._clock() else None

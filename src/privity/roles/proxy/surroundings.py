@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from privity.protocol.exchange import Random
 
@@ -23,3 +24,7 @@ class Surroundings:
     """The same for what is used once and then known to others: nonces, IVs, boundaries, IDs, salts."""
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     """Waits that many seconds."""
+
+    def utc(self) -> datetime:
+        """Return the time by the first of the clocks."""
+        return datetime.fromtimestamp(self.wall(), UTC)

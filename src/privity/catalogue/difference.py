@@ -1,0 +1,37 @@
+"""What changed between two views, row by row."""
+
+from dataclasses import dataclass
+
+from privity.catalogue.catalogue import Entry, Render, View
+from privity.catalogue.projections import select
+from privity.catalogue.query import Query
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Rows by which a list became another one."""
+
+    added: tuple[bytes, ...]
+    changed: tuple[bytes, ...]
+    removed: tuple[str, ...]
+    """IDs."""
+
+
+def difference(before: View, after: View, render: Render, query: Query) -> Difference:
+    """Compare two views in a dialect. Entries that both have are not looked into."""
+    kept = set(map(id, before.entries)) & set(map(id, after.entries))
+    old = _rows([entry for entry in select(before, query) if id(entry) not in kept], render, query)
+    new = _rows([entry for entry in select(after, query) if id(entry) not in kept], render, query)
+    return Difference(
+        added=tuple(row for name, row in new.items() if name not in old),
+        changed=tuple(row for name, row in new.items() if name in old and old[name] != row),
+        removed=tuple(name for name in old if name not in new),
+    )
+
+
+def _rows(entries: list[Entry], render: Render, query: Query) -> dict[str, bytes]:
+    rows: dict[str, bytes] = {}
+    for entry in entries:
+        ids = (entry.model.id,) if query.collapse else entry.model.ids
+        rows.update(zip(ids, entry.rows(render, collapse=query.collapse).rows, strict=True))
+    return rows

@@ -1,0 +1,90 @@
+"""One inference proxy behind a gateway."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from privity.catalogue.model import Model
+from privity.catalogue.rows import read_models
+from privity.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
+from privity.http import HttpClient, header
+from privity.roles.gateway.health import Health
+
+POLL_TIMEOUT = 1.0
+"""Seconds that an inference proxy has to tell what it serves."""
+
+MAX_LIST_BYTES = 32 * 1024 * 1024
+"""Bytes of a model list: thousands of records with their signatures."""
+
+_PATH = "/v1/models?detail=full"
+
+_LOG = logging.getLogger(__name__)
+
+
+class Replica:
+    """One inference proxy.
+
+    Args:
+        url: its base URL.
+        clock: a steady clock, in seconds.
+    """
+
+    def __init__(self, url: str, clock: Callable[[], float]) -> None:
+        self.url = url
+        self.health = Health()
+        self.known: tuple[Model, ...] = ()
+        """What it served when it last served anything."""
+        self.was_heard = False
+        self.in_flight = 0
+        self.drains = False
+        """Whether the operator wants no new requests to go there."""
+        self._listed: tuple[Model, ...] = ()
+        self._by_id: dict[str, Model] = {}
+        self._etag: bytes | None = None
+        self._clock = clock
+        self._problems = 0
+
+    @property
+    def serves(self) -> tuple[Model, ...]:
+        """What it can be asked for now."""
+        return self._listed if self.health.is_up and not self.drains else ()
+
+    async def poll(self, http: HttpClient) -> None:
+        """Ask what it serves now."""
+        try:
+            async with asyncio.timeout(POLL_TIMEOUT):
+                await self._ask(http)
+        except (TimeoutError, UpstreamTimeoutError):
+            self.health.timed_out()
+        except UpstreamError as error:
+            self.health.failed()
+            self._note(str(error))
+        else:
+            self.health.looked(self._clock())
+            self.was_heard = True
+            self._problems = 0
+
+    async def _ask(self, http: HttpClient) -> None:
+        headers = [] if self._etag is None else [(b"if-none-match", self._etag)]
+        response = await http.request("GET", self.url + _PATH, headers=headers, head_timeout=POLL_TIMEOUT)
+        async with response:
+            if response.status == 304:
+                return
+            body = await response.read(MAX_LIST_BYTES)
+            if response.status != 200:
+                raise UpstreamProtocolError(f"its model list has the status {response.status}")
+            models = read_models(body)
+        self._etag = header(response.headers, b"etag")
+        self._listed = tuple(model for model in models if model.tasks and model.status != "draining")
+        self._by_id = {model.id: model for model in self._listed}
+        self.known = self._listed or self.known  # an inference proxy whose engine is away serves nothing
+
+    def _note(self, problem: str) -> None:
+        """Log a problem when it is met a second time: at the first look a replica may just be starting."""
+        self._problems += 1
+        if self._problems == 2:
+            _LOG.warning("an inference proxy can't be used", extra={"replica": self.url, "problem": problem})
+
+    def find(self, model_id: str) -> Model | None:
+        """Return the model that it serves under a canonical ID."""
+        return self._by_id.get(model_id) if self.serves else None

@@ -1,0 +1,260 @@
+"""The deployment's models, as this proxy's user may call them: listed by the gateway, vouched for by the deployment."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from hashlib import sha256
+from urllib.parse import quote, urlencode
+
+from privity.catalogue.catalogue import Catalogue, View
+from privity.catalogue.model import Model
+from privity.catalogue.rows import read_model, read_models
+from privity.errors import ApiError, EngineTimeoutError, ModelNotFoundError, UpstreamError
+from privity.http import Headers, HttpClient, header
+from privity.protocol.request_id import RANDOM_BYTES, uuid7
+from privity.roles.proxy.agreements import Agreements
+from privity.roles.proxy.config import LIST_SECONDS
+from privity.roles.proxy.headers import HeaderPolicy
+from privity.roles.proxy.surroundings import Surroundings
+from privity.roles.proxy.vouching import Vouching
+from privity.transport.forward import api_error
+from privity.transport.models_api.feed import MAX_WAIT
+from privity.transport.models_api.source import Published, Retrieved
+from privity.transport.tasks import Background
+from privity.transport.web import JSON, NO_SNIFFING, Reply, Request
+
+MAX_KEYS = 64
+"""API keys whose lists are kept: a proxy serves one user, and a key from outside must not cost memory for ever."""
+
+MAX_LIST_BYTES = 32 * 1024 * 1024
+"""Bytes of a list: 10,000 records with their statements."""
+
+LIST_TIMEOUT = 10.0
+"""Seconds until the gateway must say what there is: it knows that by heart."""
+
+AGREEMENT_PATIENCE = 3.0
+"""Seconds that the first list waits to hear, from the secret service's certificate, whether the deployment signs."""
+
+UPSTREAM_WAIT = 30.0
+"""Seconds of one long poll at the gateway."""
+
+PAUSE = 2.0
+"""Seconds between two questions to a gateway that doesn't know long-polling, or can't be reached."""
+
+VOUCHED_SECONDS = 30.0
+"""Seconds after which a list that didn't change is judged again: statements expire."""
+
+_PASSED_ON = frozenset({b"retry-after", b"x-request-id"})
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is known for one API key."""
+
+    published: Published
+    listed: Sequence[Model] = ()
+    refused: set[str] = field(default_factory=set)
+    remark: str = ""
+    etag: bytes | None = None
+    fresh_until: float = -1.0
+    judged_at: float = -VOUCHED_SECONDS
+    digest: bytes = b""
+    """Of the list as it came, for gateways without entity tags."""
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    judging: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waited_for_until: float = -1.0
+    watch: asyncio.Task[None] | None = None
+
+
+class ProxyModels:
+    """The source of a proxy's Models API.
+
+    Args:
+        http: who sends.
+        gateway: its base URL.
+        agreements: knows the API key, and whether the deployment signs.
+        policy: what each request says of this proxy.
+        vouching: judges what the gateway lists.
+        surroundings: time and chance.
+        background: holds what waits for changes.
+        list_seconds: how long a list is answered from memory.
+    """
+
+    def __init__(
+        self,
+        http: HttpClient,
+        gateway: str,
+        agreements: Agreements,
+        policy: HeaderPolicy,
+        vouching: Vouching,
+        surroundings: Surroundings,
+        background: Background,
+        *,
+        list_seconds: float = LIST_SECONDS,
+    ) -> None:
+        self._http = http
+        self._gateway = gateway
+        self._agreements = agreements
+        self._policy = policy
+        self._vouching = vouching
+        self._surroundings = surroundings
+        self._background = background
+        self._list_seconds = list_seconds
+        self._by_key: dict[bytes | None, _Kept] = {}
+
+    async def view(self, request: Request) -> View | Reply:
+        """Return what a request's key may call; from memory where that is fresh."""
+        key = self._agreements.authorization(request.headers)
+        kept = self._of(key)
+        if kept.fresh_until <= self._surroundings.steady():
+            async with kept.asking:  # of many that ask at once, one goes to the gateway
+                if kept.fresh_until <= self._surroundings.steady():
+                    refusal = await self._fetch(key, kept)
+                    if refusal is not None:
+                        return refusal
+        return kept.published.catalogue.view()
+
+    async def retrieve(self, request: Request, asked: str) -> Retrieved | Reply:
+        """Return one model, with what the gateway knows of its health."""
+        key = self._agreements.authorization(request.headers)
+        reply = await self._ask(key, f"/v1/models/{quote(asked, safe='')}?detail=full")
+        if reply.status != 200:
+            return _refusal(reply)
+        try:
+            model, health = read_model(reply.body)
+        except UpstreamError as error:
+            raise api_error(error, "gateway") from error
+        judged = await self._vouching.vouch([model], signs=await self._signs(key))
+        found = next((each for each in judged.models if asked in each.ids), None)
+        if found is None:
+            raise _not_vouched_for(asked)
+        return Retrieved(found, health)
+
+    def change(self, request: Request) -> asyncio.Event:
+        """Return what is set at the next change. For as long as somebody may wait for it, changes are looked for."""
+        key = self._agreements.authorization(request.headers)
+        kept = self._of(key)
+        kept.waited_for_until = self._surroundings.steady() + MAX_WAIT
+        if kept.watch is None or kept.watch.done():
+            kept.watch = self._background.start(self._watch(key, kept), "model watch")
+        return kept.published.change
+
+    def remarks(self, request: Request) -> Headers:
+        """Return the header that says how many rows were dropped, and why."""
+        kept = self._by_key.get(self._agreements.authorization(request.headers))
+        return [(b"privity-models-dropped", kept.remark.encode())] if kept is not None and kept.remark else []
+
+    def check(self, key: bytes | None, asked: str) -> None:
+        """Raise `ModelNotFoundError` where the gateway lists a model that the deployment doesn't vouch for."""
+        kept = self._by_key.get(key)
+        if kept is not None and asked in kept.refused:
+            raise _not_vouched_for(asked)
+
+    def _of(self, key: bytes | None) -> _Kept:
+        kept = self._by_key.get(key)
+        if kept is None:
+            while len(self._by_key) >= MAX_KEYS:
+                dropped = self._by_key.pop(next(iter(self._by_key)))
+                if dropped.watch is not None:
+                    dropped.watch.cancel()
+            kept = self._by_key[key] = _Kept(Published(Catalogue((), self._surroundings.utc())))
+        return kept
+
+    async def _fetch(self, key: bytes | None, kept: _Kept, wait: float = 0.0) -> Reply | None:
+        """Bring what is kept up to date. Return the gateway's refusal, if it refuses."""
+        query = {"detail": "full"}
+        if wait and kept.etag is not None:
+            query |= {"wait": kept.etag.decode("latin-1"), "timeout": f"{wait:g}"}
+        reply = await self._ask(key, f"/v1/models?{urlencode(query)}", kept.etag, wait)
+        if reply.status not in (200, 304):
+            return _refusal(reply)
+        async with kept.judging:
+            await self._take(key, kept, reply)
+        return None
+
+    async def _take(self, key: bytes | None, kept: _Kept, reply: Reply) -> None:
+        """Judge a list that is new, and an old one from time to time: statements expire, and models end."""
+        now = self._surroundings.steady()
+        digest = sha256(reply.body).digest() if reply.status == 200 else kept.digest
+        if digest != kept.digest:
+            try:
+                kept.listed = read_models(reply.body)
+            except UpstreamError as error:
+                raise api_error(error, "gateway") from error
+        if digest != kept.digest or now - kept.judged_at >= VOUCHED_SECONDS or _is_over(kept, self._surroundings.utc()):
+            await self._judge(key, kept)
+            kept.judged_at = now
+        if reply.status == 200:
+            kept.digest, kept.etag = digest, header(reply.headers, b"etag")
+        kept.fresh_until = now + self._list_seconds
+
+    async def _judge(self, key: bytes | None, kept: _Kept) -> None:
+        judged = await self._vouching.vouch(kept.listed, signs=await self._signs(key))
+        kept.refused = judged.refused
+        kept.remark = ", ".join(f"{reason}={number}" for reason, number in sorted(judged.reasons.items()))
+        before = kept.published.catalogue
+        catalogue = Catalogue(judged.models, self._surroundings.utc(), before)
+        if catalogue.models != before.models or _is_over(kept, self._surroundings.utc()):
+            kept.published.publish(catalogue)
+
+    async def _signs(self, key: bytes | None) -> bool:
+        """Return whether the deployment is one that signs, as far as that is known."""
+        if self._agreements.deployment_signs is None:
+            with contextlib.suppress(ApiError, TimeoutError):
+                async with asyncio.timeout(AGREEMENT_PATIENCE):
+                    await self._agreements.current(key)
+        return bool(self._agreements.deployment_signs)
+
+    async def _watch(self, key: bytes | None, kept: _Kept) -> None:
+        """Wait for changes at the gateway while somebody here may wait for them."""
+        while self._surroundings.steady() < kept.waited_for_until:
+            began, before = self._surroundings.steady(), kept.published.change
+            try:
+                refusal = await self._fetch(key, kept, UPSTREAM_WAIT)
+            except ApiError:
+                refusal = None
+            if refusal is not None and refusal.status in (401, 403):
+                before.set()  # whoever waits asks, and is told
+                return
+            if kept.published.change is before and self._surroundings.steady() - began < PAUSE:
+                await self._surroundings.pause(PAUSE)
+
+    async def _ask(self, key: bytes | None, path: str, etag: bytes | None = None, wait: float = 0.0) -> Reply:
+        request_id = f"proxy_{uuid7(int(self._surroundings.wall() * 1000), self._surroundings.nonces(RANDOM_BYTES))}"
+        headers = [*self._policy.common((), key), (b"privatemode-user-request-id", request_id.encode())]
+        if etag is not None and not wait:
+            headers.append((b"if-none-match", etag))
+        try:
+            async with asyncio.timeout(LIST_TIMEOUT + wait):
+                response = await self._http.request("GET", self._gateway + path, headers=headers)
+                async with response:
+                    reply = Reply(response.status, response.headers, await response.read(MAX_LIST_BYTES))
+        except TimeoutError as error:
+            raise EngineTimeoutError("The gateway did not answer in time.") from error
+        except UpstreamError as error:
+            raise api_error(error, "gateway") from error
+        if reply.status == 401:
+            self._agreements.refused(key)
+        return reply
+
+
+def _refusal(reply: Reply) -> Reply:
+    """Return a refusal as an app may see it: whatever a gateway sends, HTML for one, isn't taken for our own page."""
+    kept = [each for each in reply.headers if each[0] in _PASSED_ON]
+    status = reply.status if reply.status >= 400 else 502
+    return replace(reply, status=status, headers=[JSON, NO_SNIFFING, *kept])
+
+
+def _is_over(kept: _Kept, now: datetime) -> bool:
+    """Return whether a model was deprecated or retired meanwhile."""
+    next_change = kept.published.catalogue.next_change
+    return next_change is not None and next_change <= now
+
+
+def _not_vouched_for(asked: str) -> ModelNotFoundError:
+    return ModelNotFoundError(
+        f"The gateway lists the model `{asked[:128]}`, but the deployment doesn't vouch for it, so it isn't used. "
+        "`privity proxy --unsigned-models` says what becomes of such models."
+    )

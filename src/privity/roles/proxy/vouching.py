@@ -1,0 +1,146 @@
+"""Which of the models that a gateway lists the deployment vouches for (models-api.md item 13)."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Literal
+
+from privity.catalogue.merge import without_collisions
+from privity.catalogue.model import Model
+from privity.catalogue.statement import Reader, vouched
+from privity.errors import Reason, StatementError
+from privity.protocol.signed import Verifier
+
+UnsignedModels = Literal["allow", "mark", "drop"]
+"""What becomes of rows that nobody signed: listed like others, listed with `"verified": false`, or left out."""
+
+MAX_WARNED = 10_000
+"""IDs that are remembered so that each is warned of once."""
+
+_IN_A_ROW = 32
+"""Statements that are verified until others get their turn: a new one takes about a millisecond."""
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Vouched:
+    """What is left of a list."""
+
+    models: list[Model] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+    """IDs that the gateway listed, and that must not be called by."""
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    """How many rows were dropped, and why."""
+
+
+class Vouching:
+    """Judges lists.
+
+    1. A record whose statement is authentic, current and about this model is taken as far as the statement goes.
+    2. One whose statement isn't is dropped, whatever the user allows.
+    3. One without a statement, and a name that isn't in the statement, is what the user says that it shall be. Where
+       the user says nothing, it is dropped in a deployment that signs, and marked in one that doesn't.
+
+    Not checked: that the list is whole, that nothing of it is old (within a statement's hour), and what the gateway
+    says of a model's end.
+
+    Args:
+        verifier: of the deployment's mesh CA.
+        unsigned: what the user says; None is nothing.
+        now: the time.
+    """
+
+    def __init__(self, verifier: Verifier, unsigned: UnsignedModels | None, now: Callable[[], datetime]) -> None:
+        self._verifier = verifier
+        self._reader = Reader()
+        self._unsigned = unsigned
+        self._now = now
+        self._dropped: Counter[Reason] = Counter()
+        self._warned: set[tuple[str, Reason]] = set()
+
+    @property
+    def accepts_unsigned_names(self) -> bool:
+        """Return whether the user lets a gateway give names to models."""
+        return self._unsigned in ("allow", "mark")
+
+    async def vouch(self, listed: Sequence[Model], *, signs: bool) -> Vouched:
+        """Return what is to be believed of a list.
+
+        Args:
+            listed: what the gateway says.
+            signs: whether the deployment is known to sign; it is, too, where one of the statements is authentic.
+        """
+        result = Vouched()
+        judged: list[Model] = []
+        for number, model in enumerate(listed):
+            if number % _IN_A_ROW == 0:
+                await asyncio.sleep(0)
+            judged.append(self._judged(model, result) if model.statement is not None else model)
+        signs = signs or any(model.verified for model in judged)
+        judged = [self._named(model, original, result) for model, original in zip(judged, listed, strict=True)]
+        kept = [each for each in judged if each.verified or self._takes_unsigned(each, result, signs=signs)]
+        # Names that are vouched for go before others.
+        owned, collisions = without_collisions(sorted(kept, key=lambda model: not model.verified))
+        for collision in collisions:
+            self._drop(collision.second, "altered", result)
+        order = {model.id: position for position, model in enumerate(kept)}
+        result.models = sorted(owned, key=lambda model: order[model.id])
+        callable_ids = {each for model in result.models for each in model.ids}
+        result.refused = {each for model in listed for each in model.ids} - callable_ids
+        return result
+
+    def _judged(self, model: Model, result: Vouched) -> Model:
+        """Return a record as its statement vouches for it; `verified` is False where it doesn't."""
+        statement = model.statement
+        if statement is None:
+            return model
+        now = self._now()
+        try:
+            self._verifier.verify(statement.payload, statement.signature, statement.certificate, now)
+            return vouched(model, self._reader.read(statement.payload, now))
+        except StatementError as error:
+            self._drop(model.id, error.reason, result)
+            return replace(model, verified=False)
+
+    def _named(self, model: Model, listed: Model, result: Vouched) -> Model:
+        """Return a verified record with the names that the gateway gave it besides, where the user wants them."""
+        given = [each for each in listed.ids if each not in model.ids] if model.verified else []
+        if not given:
+            return model
+        if not self.accepts_unsigned_names:
+            for each in given:
+                self._drop(each, "unsigned", result)
+            return model
+        floating = tuple(each for each in given if each in listed.floating_aliases)
+        return replace(
+            model,
+            aliases=(*model.aliases, *(each for each in given if each not in floating)),
+            floating_aliases=(*model.floating_aliases, *floating),
+            unsigned_ids=frozenset(given),
+        )
+
+    def _takes_unsigned(self, model: Model, result: Vouched, *, signs: bool) -> bool:
+        """Return whether a record that isn't verified may stay."""
+        if model.verified is False and model.statement is not None:
+            return False  # it was counted already
+        if self._unsigned == "drop" or (self._unsigned is None and signs):
+            self._drop(model.id, "unsigned", result)
+            return False
+        return True
+
+    def _drop(self, dropped_id: str, reason: Reason, result: Vouched) -> None:
+        result.reasons[reason] += 1
+        self._dropped[reason] += 1
+        if (dropped_id, reason) in self._warned:
+            return
+        if len(self._warned) >= MAX_WARNED:
+            self._warned.clear()
+        self._warned.add((dropped_id, reason))
+        extra = {"model": dropped_id, "reason": reason, "so_far": self._dropped[reason]}
+        _LOG.warning(
+            "the gateway lists a model or a name that the deployment doesn't vouch for; it is left out", extra=extra
+        )

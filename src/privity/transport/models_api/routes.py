@@ -1,0 +1,135 @@
+"""The routes of the Models API."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from privity.catalogue import full
+from privity.catalogue.catalogue import View
+from privity.catalogue.dialects import anthropic, lm_studio, ollama, openai
+from privity.catalogue.encoded import Listing
+from privity.catalogue.projections import (
+    anthropic_list,
+    full_list,
+    lm_studio_list,
+    ollama_list,
+    openai_etag,
+    openai_list,
+    signers_of,
+)
+from privity.catalogue.query import read_query
+from privity.http import header
+from privity.transport.models_api.conditional import is_known, not_modified, with_etag
+from privity.transport.models_api.feed import events, is_same, long_poll, read_timeout
+from privity.transport.models_api.lifecycle import lifecycle_headers
+from privity.transport.models_api.source import Source
+from privity.transport.web import Handler, Reply, Request, StreamReply, json_reply, speaks_anthropic
+
+
+def models_routes(source: Source, collapses: Callable[[], bool] = lambda: False) -> dict[str, dict[str, Handler]]:
+    """Return what answers at each path.
+
+    Args:
+        source: where the models come from.
+        collapses: whether only canonical IDs have rows where a client doesn't say.
+    """
+    api = _ModelsApi(source, collapses)
+    return {
+        "/v1/models": {"GET": api.list},
+        "/v1/models/events": {"GET": api.events},
+        "/v1/models/": {"GET": api.retrieve},
+        "/api/tags": {"GET": api.ollama_tags},
+        "/api/show": {"POST": api.ollama_show},
+        "/api/v0/models": {"GET": api.lm_studio_list},
+        "/api/v0/models/": {"GET": api.lm_studio_retrieve},
+    }
+
+
+_Projection = tuple[Callable[[View], str], Callable[[View], bytes]]
+"""A list of a view: its entity tag, and its body."""
+
+
+class _ModelsApi:
+    def __init__(self, source: Source, collapses: Callable[[], bool]) -> None:
+        self._source = source
+        self._collapses = collapses
+
+    async def list(self, request: Request) -> Reply:
+        parameters = request.parameters
+        tag, body = self._projection(request, parameters)
+        known = parameters.get("wait")
+        if known:
+            await long_poll(self._source, request, tag, known, read_timeout(parameters))
+        view = await self._source.view(request)
+        if isinstance(view, Reply):
+            return view
+        etag = tag(view)
+        is_new = not (is_same(known, etag) if known else is_known(request, etag))
+        remarks = self._source.remarks(request)
+        return with_etag(body(view), etag, remarks) if is_new else not_modified(etag, remarks)
+
+    def _projection(self, request: Request, parameters: Mapping[str, str]) -> _Projection:
+        """Return how a view becomes the list that a request wants. Raises `InvalidRequestError`."""
+        if parameters.get("detail") == "full":
+            return _plainly(full_list)
+        query = read_query(parameters, collapse=self._collapses())
+        if not speaks_anthropic(request.headers):
+            return lambda view: openai_etag(view, query), lambda view: openai_list(view, query).body()
+        has_pages = header(request.headers, b"anthropic-version") is not None
+        paging = anthropic.read_paging(parameters, by_default=has_pages)
+        return _plainly(lambda view: anthropic_list(view, query, paging))
+
+    async def events(self, request: Request) -> Reply | StreamReply:
+        return await events(self._source, request, read_query(request.parameters, collapse=self._collapses()))
+
+    async def retrieve(self, request: Request) -> Reply:
+        found = await self._source.retrieve(request, request.tail)
+        if isinstance(found, Reply):
+            return found
+        model = found.model
+        render = anthropic.row if speaks_anthropic(request.headers) else openai.row
+        if request.parameters.get("detail") == "full":
+            whole = full.row(model, model.id, _now())
+            if model.statement is not None:
+                whole["signers"] = signers_of({model.statement.certificate})
+        else:
+            whole = render(model, request.tail, _now()) | {"evidence": openai.evidence(model)}
+        if found.health is not None:
+            whole["health"] = found.health
+        return json_reply(
+            whole, headers=[(b"cache-control", b"private, no-cache"), *lifecycle_headers(model.lifecycle)]
+        )
+
+    async def ollama_tags(self, request: Request) -> Reply:
+        return await self._listed(request, ollama_list)
+
+    async def ollama_show(self, request: Request) -> Reply:
+        asked = ollama.read_show_request(await request.body(ollama.MAX_SHOW_REQUEST))
+        view = await self._source.view(request)
+        if isinstance(view, Reply):
+            return view
+        model = view.find(ollama.find_name(asked, view.__contains__))
+        return json_reply(ollama.show(model, _now()))
+
+    async def lm_studio_list(self, request: Request) -> Reply:
+        return await self._listed(request, lm_studio_list)
+
+    async def lm_studio_retrieve(self, request: Request) -> Reply:
+        found = await self._source.retrieve(request, request.tail)
+        return found if isinstance(found, Reply) else json_reply(lm_studio.row(found.model, request.tail, _now()))
+
+    async def _listed(self, request: Request, projection: Callable[[View], Listing]) -> Reply:
+        view = await self._source.view(request)
+        return view if isinstance(view, Reply) else _conditional(request, projection(view))
+
+
+def _plainly(project: Callable[[View], Listing]) -> _Projection:
+    return lambda view: project(view).etag(), lambda view: project(view).body()
+
+
+def _conditional(request: Request, listing: Listing) -> Reply:
+    etag = listing.etag()
+    return not_modified(etag) if is_known(request, etag) else with_etag(listing.body(), etag)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
