@@ -12,6 +12,9 @@ from bench.nginx import find_nginx
 from bench.processes import BenchError, Programs
 from bench.report import as_json, as_table
 from bench.rounds import Load, load_command, measure
+from bench.scale import measure_scale
+from bench.scale_report import as_json as scale_as_json
+from bench.scale_report import as_table as scale_as_table
 from bench.setting import set_up
 from bench.stages import as_text, profile
 from bench.upload import MB, measure_upload
@@ -29,6 +32,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=_rounds, help=f"rounds (default: {DEFAULT[0]}, quick: {QUICK[0]})")
     parser.add_argument("--seconds", type=_seconds, help=f"of each load (default: {DEFAULT[1]}, quick: {QUICK[1]})")
     parser.add_argument("--profile", action="store_true", help="say instead what the parts of the proxy cost")
+    parser.add_argument("--scale", action="store_true", help="measure instead many models, keys, changes, subscribers")
     parser.add_argument("--upload", type=_megabytes, default=50, metavar="MB", help="size of the file (default: 50)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures there")
     parsed = parser.parse_args(arguments)
@@ -62,6 +66,9 @@ def _tell(text: str) -> None:
 
 def run(parsed: argparse.Namespace) -> None:
     """Measure and print. Raises `BenchError` where something can't be run."""
+    if parsed.scale:
+        run_scale(parsed)
+        return
     find_nginx()
     if parsed.profile:
         with tempfile.TemporaryDirectory(prefix="privity-bench-") as name, Programs(Path(name)) as programs:
@@ -82,6 +89,16 @@ def run(parsed: argparse.Namespace) -> None:
     print(as_table(result))
     costs = {each["key"]: each["values"]["proxy"] for each in result["measures"] if each["key"].endswith("_cpu")}
     print(as_text(profile(), {"request": costs["chat_cpu"], "event": costs["paced_cpu"]}))
+
+
+def run_scale(parsed: argparse.Namespace) -> None:
+    """Measure and print what is large. Raises `BenchError` where something can't be run."""
+    with tempfile.TemporaryDirectory(prefix="privity-bench-") as name:
+        figures, pids = measure_scale(Path(name), parsed.rounds, parsed.seconds, _tell)
+    entries = scale_as_json(figures)
+    if parsed.json is not None:
+        parsed.json.write_text(json.dumps({"scale": entries, "processes": pids}, indent=2) + "\n")
+    print(scale_as_table(entries))
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -19,6 +20,9 @@ START_SECONDS = 20.0
 
 END_SECONDS = 5.0
 """Until a program that was asked to end must have ended."""
+
+ANSWER_SECONDS = 60.0
+"""Until a program that talks must have answered: it bounds every job itself."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -54,6 +58,21 @@ class Program:
     def last_words(self) -> str:
         """Return the end of what it wrote to standard error."""
         return self.log.read_text(errors="replace")[-1000:].strip()
+
+    def ask(self, line: bytes) -> bytes:
+        """Return its answer to a line, for one that talks. Raises `BenchError` where there is none."""
+        if self.child.stdin is None or self.child.stdout is None:
+            raise BenchError(f"The {self.name} was started without pipes.")
+        try:
+            self.child.stdin.write(line + b"\n")
+            self.child.stdin.flush()
+        except BrokenPipeError as error:
+            raise BenchError(f"The {self.name} has ended. {self.last_words()}") from error
+        ready, _, _ = select.select([self.child.stdout], [], [], ANSWER_SECONDS)
+        answer = self.child.stdout.readline() if ready else b""
+        if not answer:
+            raise BenchError(f"The {self.name} does not answer. {self.last_words()}")
+        return answer
 
     def end(self) -> None:
         """End it and its children, and wait until they are gone."""

@@ -1,6 +1,5 @@
 """Interleaved rounds: every target in turn, again and again, so that a noisy moment meets all of them."""
 
-import select
 import sys
 import time
 from collections import defaultdict
@@ -15,9 +14,6 @@ from bench.setting import Setting
 
 CONNECTIONS = 32
 """Concurrent requests or streams, where more than one."""
-
-ANSWER_SECONDS = 60.0
-"""Until the load generator must have answered: it bounds every job itself."""
 
 Figures = dict[str, dict[str, list[float]]]
 """Measure → target → one value per round."""
@@ -54,18 +50,7 @@ class Load:
 
     def run(self, job: Job) -> Outcome:
         """Have a job done. Raises `BenchError` where it fails."""
-        child = self._program.child
-        if child.stdin is None or child.stdout is None:
-            raise BenchError("The load generator was started without pipes.")
-        try:
-            child.stdin.write(msgspec.json.encode(job) + b"\n")
-            child.stdin.flush()
-        except BrokenPipeError as error:
-            raise BenchError(f"The load generator has ended. {self._program.last_words()}") from error
-        ready, _, _ = select.select([child.stdout], [], [], ANSWER_SECONDS)
-        line = child.stdout.readline() if ready else b""
-        if not line:
-            raise BenchError(f"The load generator does not answer. {self._program.last_words()}")
+        line = self._program.ask(msgspec.json.encode(job))
         outcome = msgspec.json.decode(line, type=Outcome)
         if outcome.error:
             raise BenchError(f"The load failed: {outcome.error}")

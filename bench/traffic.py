@@ -3,10 +3,13 @@
 import json
 import random
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from privity.catalogue.catalogue import Catalogue
 from privity.catalogue.model import Model
+from privity.catalogue.projections import openai_list
+from privity.catalogue.query import Query
 
 MODEL = "bench/stub-7b-instruct"
 """Streams at the pace of a reader."""
@@ -37,19 +40,26 @@ def models_body() -> bytes:
     """Return the model list of an inference proxy: five models, eight rows."""
     chat = ("generate", "tool_calling")
     models = [
-        Model(MODEL, chat, _CREATED, "privity", ("stub", "latest"), 32768, "stub-7b-instruct-q4_k_m.gguf"),
-        Model(FAST_MODEL, chat, _CREATED, "privity", ("large",), 131072, "stub-70b-instruct"),
-        Model("bench/stub-vision", ("generate", "vision"), _CREATED, "privity", (), 16384, "stub-vision"),
-        Model("bench/stub-embed", ("embed",), _CREATED, "privity", (), 8192, "stub-embed"),
-        Model("bench/stub-whisper", ("transcribe",), _CREATED, "privity", (), None, "stub-whisper"),
+        _model(MODEL, chat, ("stub", "latest"), 32768, "stub-7b-instruct-q4_k_m.gguf"),
+        _model(FAST_MODEL, chat, ("large",), 131072, "stub-70b-instruct"),
+        _model("bench/stub-vision", ("generate", "vision"), (), 16384, "stub-vision"),
+        _model("bench/stub-embed", ("embed",), (), 8192, "stub-embed"),
+        _model("bench/stub-whisper", ("transcribe",), (), None, "stub-whisper"),
     ]
-    return _encoded({"object": "list", "data": Catalogue(models).rows})
+    return _listed(models)
 
 
 def upload_models_body() -> bytes:
     """Return the model list of an inference proxy that takes uploads, and nothing else."""
-    model = Model(UPLOAD_MODEL, ("transcribe",), _CREATED, "privity")
-    return _encoded({"object": "list", "data": Catalogue([model]).rows})
+    return _listed([Model(UPLOAD_MODEL, ("transcribe",), _CREATED, "privity")])
+
+
+def _model(model_id: str, tasks: tuple[str, ...], aliases: tuple[str, ...], length: int | None, root: str) -> Model:
+    return Model(model_id, tasks, _CREATED, "privity", aliases, context_length=length, root=root)
+
+
+def _listed(models: list[Model]) -> bytes:
+    return openai_list(Catalogue(models, datetime.fromtimestamp(_CREATED, UTC)).view(), Query()).body()
 
 
 def chat_body(model: str = MODEL, **members: Any) -> bytes:

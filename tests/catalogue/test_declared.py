@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from privity.catalogue.declared import Conflict, Declared, apply, check, conflicts
+from privity.catalogue.declared import Conflict, Declared, apply, check, conflicts, shadowed
 from privity.catalogue.model import Evidence, Lifecycle, Model
 from privity.errors import ConfigError
 
@@ -147,3 +147,12 @@ def test_a_conflict_names_both_and_the_place(declared: list[Declared], conflict:
     with pytest.raises(ConfigError) as caught:
         check(declared)
     assert caught.value.problems == (conflict.text,)
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+def test_a_declared_alias_never_takes_another_served_models_id(*, narrow: bool) -> None:
+    served = [Model("a", ("generate",), 1, "me"), Model("org/b", ("embed",), 1, "me", ("b",))]
+    declared = [Declared("a", aliases=("b", "c"), floating_aliases=("org/b", "d"))]
+    laid_over = list(apply(declared, served, narrow=narrow))
+    assert [model.ids for model in laid_over] == [("a", "c", "d"), ("org/b", "b")]
+    assert list(shadowed(declared, served)) == [("b", "org/b", "a"), ("org/b", "org/b", "a")]

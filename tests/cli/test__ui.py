@@ -1,19 +1,22 @@
 import ast
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from privity.catalogue.dialects import openai
 from privity.catalogue.model import Model
 from privity.cli import _ui
 
-CHAT = Model("org/chat", ("generate", "tool_calling"), 1, "org", ("chat",), 2048)
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+CHAT = Model("org/chat", ("generate", "tool_calling"), 1, "org", ("chat",), context_length=2048)
 EMBED = Model("org/embed", ("embed",), 2, "org")
 
 
 def rows(*models: Model) -> list[dict[str, Any]]:
-    return [model.row(each) for model in models for each in model.ids]
+    return [openai.row(model, each, NOW) for model in models for each in model.ids]
 
 
 def test_columns_begin_under_their_heads() -> None:

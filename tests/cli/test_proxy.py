@@ -93,6 +93,22 @@ def test_how_long_an_answer_may_take_to_begin_can_be_said(settings: Any) -> None
     assert settings("--answer-timeout", "1800").answer_timeout == 1800
 
 
+# Models that nobody signed: models-api.md item 13
+
+
+def test_what_becomes_of_unsigned_models_depends_on_the_deployment_unless_it_is_said(settings: Any) -> None:
+    assert settings().unsigned_models is None
+    for said in ("allow", "mark", "drop"):
+        assert settings("--unsigned-models", said).unsigned_models == said
+
+
+def test_nothing_else_can_be_said_of_unsigned_models(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        settings("--unsigned-models", "trust")
+    assert caught.value.code == 2
+    assert "--unsigned-models" in capsys.readouterr().err
+
+
 # API keys
 
 

@@ -1,3 +1,4 @@
+import json
 import re
 import shlex
 import socket
@@ -101,6 +102,15 @@ def test_a_source_that_is_not_there_is_one_sentence(
     assert says in problem([*command_line(command, mesh), *options], capsys)
 
 
+@pytest.mark.parametrize("command", ["up", "inference-proxy"])
+def test_records_that_are_not_there_are_one_sentence(
+    command: str, mesh: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = str(tmp_path / "records.toml")
+    options = ["--port", "0", "--model", "openai:http://127.0.0.1:1/v1", "--records", records]
+    assert records in problem([*command_line(command, mesh), *options], capsys)
+
+
 def test_a_file_that_is_no_model_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "text.gguf").write_text("hello")
     said = problem(["up", "--port", "0", "--model", str(tmp_path / "text.gguf")], capsys)
@@ -153,5 +163,7 @@ def test_the_screen_names_a_mesh_ca_by_which_another_proxy_reaches_the_models_un
             arguments[arguments.index("--port") + 1] = "0"
             with program(tmp_path / "proxy", *arguments) as another:
                 url = another.out.read_text().removeprefix("privity proxy serves on ").strip()
-                assert MODEL in http("GET", f"{url}/v1/models").body.decode()
+                listed = json.loads(http("GET", f"{url}/v1/models").body)["data"]
+                assert [row["id"] for row in listed] == [MODEL, "model-1b"]
+                assert all(row["verified"] for row in listed), "models-api.md item 13"
         assert not mesh_ca.parent.exists()

@@ -19,10 +19,11 @@ from privity.protocol.exchange import Opener
 from privity.protocol.mesh import MeshCa
 from privity.protocol.secret import Secret
 from privity.roles.gateway import main as gateway
+from privity.roles.gateway.config import Served
 from privity.roles.gateway.config import Settings as GatewaySettings
 from privity.roles.inference_proxy.app import build_app
-from privity.roles.inference_proxy.service import InferenceProxy
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, event_response, json_response
+from privity.testing.inference_rig import inference_proxy
 from privity.testing.sealed import FixedSecrets
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.server import listening
@@ -55,12 +56,11 @@ async def deployment(answers: list[Any]) -> AsyncIterator[tuple[str, FakeHttpCli
         return event_response(answers) if b'"stream":true' in request.body else json_response(answers[0])
 
     http = FakeHttpClient(engine)
-    proxy = InferenceProxy(OpenAICompatibleEngine(EngineConnection(http, "http://engine", 60), EVERYTHING), None, 1)
-    await proxy.refresh()
+    proxy = await inference_proxy(OpenAICompatibleEngine(EngineConnection(http, "http://engine", 60), EVERYTHING))
     async with Background() as background:
         app = build_app(proxy, FixedSecrets(*SECRETS.values()), background)
         async with listening(app, "127.0.0.1", 0, "inference proxy") as url:
-            settings = GatewaySettings((url,), (), MeshCa.create(datetime.now(UTC)).certificate)
+            settings = GatewaySettings(Served((url,)), (), MeshCa.create(datetime.now(UTC)).certificate)
             async with gateway.serve(settings) as running:
                 yield running.url, http
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from privity.catalogue import full
 from privity.catalogue.model import Model
 from privity.protocol.mesh import INFERENCE_PROXY, MeshCa
 from privity.streams import Stream
@@ -31,7 +32,7 @@ SIZE = 100 * MIB
 PIECE = os.urandom(MIB)
 MAY_COST = 10 * MIB
 PATH = "/v1/chat/completions"
-CHAT = Model("org/chat", ("generate",), 1, "org")
+LISTED = full.row(Model("org/chat", ("generate",), 1, "org"), "org/chat", datetime.now(UTC))
 HEADERS = [(b"privatemode-target-model", b"org/chat"), (b"content-type", b"application/json")]
 STALLED = 0.5
 """Seconds without a byte after which everything between two ends is taken to be full: it fills in milliseconds."""
@@ -49,7 +50,7 @@ class Swallower:
         return {"/v1/models": {"GET": self._list}, PATH: {"POST": self._swallow}}
 
     async def _list(self, _request: Request) -> Reply:
-        return json_reply({"data": [CHAT.row(CHAT.id)]})
+        return json_reply({"data": [LISTED]})
 
     async def _swallow(self, request: Request) -> StreamReply:
         await self.may_read.wait()

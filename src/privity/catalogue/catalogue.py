@@ -38,24 +38,27 @@ class IdCollisionError(PrivityError):
 class Entry:
     """One model of a catalogue, with its rows as they were encoded first."""
 
-    __slots__ = ("_as_of", "_encoded", "deprecated", "model")
+    __slots__ = ("_as_of", "_encoded", "deprecated", "ids", "model")
 
     def __init__(self, model: Model, as_of: datetime) -> None:
         self.model = model
+        self.ids = model.ids
         self.deprecated = model.lifecycle.is_deprecated(as_of)
         self._as_of = as_of
         self._encoded: dict[tuple[Render, bool], Encoded] = {}
 
     def is_still(self, model: Model, as_of: datetime) -> bool:
         """Return whether this entry has the rows of that model at that time, too."""
-        return self.deprecated == model.lifecycle.is_deprecated(as_of) and self.model == model
+        if self.deprecated != model.lifecycle.is_deprecated(as_of):
+            return False
+        return self.model is model or self.model == model
 
     def rows(self, render: Render, *, collapse: bool) -> Encoded:
         """Return its rows in a dialect: one for each ID, or the canonical one alone."""
         key = (render, collapse)
         encoded = self._encoded.get(key)
         if encoded is None:
-            ids = (self.model.id,) if collapse else self.model.ids
+            ids = (self.model.id,) if collapse else self.ids
             encoded = self._encoded[key] = Encoded.of(render(self.model, each, self._as_of) for each in ids)
         return encoded
 
@@ -82,7 +85,7 @@ class Catalogue:
                 continue
             old = known.get(model.id)
             entry = old if old is not None and old.is_still(model, as_of) else Entry(model, as_of)
-            for each in model.ids:
+            for each in entry.ids:
                 if each in self._by_id:
                     raise IdCollisionError(each, self._by_id[each].model.id, model.id)
                 self._by_id[each] = entry
@@ -117,13 +120,26 @@ class Catalogue:
         return min((moment for moment in moments if moment is not None and moment > self.as_of), default=None)
 
     @cached_property
-    def _groups(self) -> frozenset[str]:
-        """The groups that decide who sees what."""
-        return frozenset(group for model in self.models for group in model.visible_to or ())
+    def _places(self) -> dict[str | None, list[int]]:
+        """Where in the list the models are that each group sees; None's are those that everybody sees."""
+        places: dict[str | None, list[int]] = {}
+        for place, entry in enumerate(self.entries):
+            groups = entry.model.visible_to
+            for group in (None,) if groups is None else groups:
+                places.setdefault(group, []).append(place)
+        return places
+
+    def entries_for(self, groups: frozenset[str] | None) -> tuple[Entry, ...]:
+        """Return the entries of the models that `Model.is_visible_to` shows to these groups; None is all."""
+        entries = tuple(self.entries)
+        if groups is None:
+            return entries
+        places = {place for group in (None, *groups) for place in self._places.get(group, ())}
+        return tuple([entries[place] for place in sorted(places)])
 
     def view(self, groups: frozenset[str] | None = None) -> "View":
         """Return what keys of these groups may list, retrieve and call; None is whoever may see everything."""
-        decisive = None if groups is None else groups & self._groups
+        decisive = None if groups is None else frozenset(group for group in groups if group in self._places)
         view = self._views.get(decisive)
         if view is None:
             view = self._views[decisive] = View(self, decisive)
@@ -136,9 +152,20 @@ class View:
     def __init__(self, catalogue: Catalogue, groups: frozenset[str] | None) -> None:
         self._catalogue = catalogue
         self._groups = groups
-        self.entries: Sequence[Entry] = tuple(entry for entry in catalogue.entries if self.may_see(entry.model))
         self.etags: dict[object, str] = {}
         """Those of its listings that were asked for, by what was asked."""
+        self.changes: dict[object, bytes] = {}
+        """Events that tell how another view became this one, by what makes them differ."""
+
+    @cached_property
+    def entries(self) -> Sequence[Entry]:
+        """Every entry, in the order of the list. Who calls a model never needs them."""
+        return self._catalogue.entries_for(self._groups)
+
+    @property
+    def as_of(self) -> datetime:
+        """The time at which its models are looked at."""
+        return self._catalogue.as_of
 
     def may_see(self, model: Model) -> bool:
         """Return whether these keys may use a model, if it is there."""

@@ -1,6 +1,6 @@
 """What an operator says of models in a configuration file, laid over what is served. Pure code."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from privity.catalogue.model import Evidence, Lifecycle, Model, in_order
@@ -26,6 +26,11 @@ class Declared:
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     visible_to: frozenset[str] | None = None
     """Groups of keys."""
+
+    @property
+    def further_ids(self) -> tuple[str, ...]:
+        """The aliases, floating ones last."""
+        return (*self.aliases, *self.floating_aliases)
 
     @property
     def names(self) -> tuple[tuple[tuple[str | int, ...], str], ...]:
@@ -89,7 +94,8 @@ def check(declared: Sequence[Declared]) -> None:
 def apply(declared: Sequence[Declared], models: Iterable[Model], *, narrow: bool) -> Iterator[Model]:
     """Yield the models, each with what was declared of it; where several declarations mean one model, all of them hold.
 
-    A model may be left without a task: nothing can be asked of it.
+    A model may be left without a task: nothing can be asked of it. An alias that is another served model's ID is left
+    out (`shadowed` tells which).
 
     Args:
         declared: what an operator says.
@@ -97,24 +103,45 @@ def apply(declared: Sequence[Declared], models: Iterable[Model], *, narrow: bool
         narrow: whether tasks and lengths can only be made less of, as by a gateway, which signs nothing. Otherwise
             they are replaced, as by an inference proxy, whose operator vouches for them.
     """
+    served = list(models)
+    owners = _owners(served)
     by_id: dict[str, list[tuple[int, Declared]]] = {}
     for place, each in enumerate(declared):
         by_id.setdefault(each.id, []).append((place, each))
-    for model in models:
+    for model in served:
         meant = sorted((entry for name in set(model.ids) for entry in by_id.get(name, ())), key=lambda entry: entry[0])
         laid_over = model
         for _, each in meant:
-            laid_over = _overlay(each, laid_over, narrow=narrow)
+            laid_over = _overlay(each, laid_over, owners, narrow=narrow)
         yield laid_over
 
 
-def _overlay(declared: Declared, model: Model, *, narrow: bool) -> Model:
+def shadowed(declared: Sequence[Declared], models: Sequence[Model]) -> Iterator[tuple[str, str, str]]:
+    """Yield declared aliases that are other served models' IDs: the alias, that model, and the one it was for."""
+    owners = _owners(models)
+    for each in declared:
+        meant = owners.get(each.id)
+        for name in each.further_ids:
+            if meant is not None and owners.get(name, meant) != meant:
+                yield name, owners[name], meant
+
+
+def _owners(models: Iterable[Model]) -> dict[str, str]:
+    """Return every served ID with its model's canonical one; the first has it."""
+    owners: dict[str, str] = {}
+    for model in models:
+        for name in model.ids:
+            owners.setdefault(name, model.id)
+    return owners
+
+
+def _overlay(declared: Declared, model: Model, owners: Mapping[str, str], *, narrow: bool) -> Model:
     tasks = model.tasks
     if declared.tasks is not None:
         tasks = in_order(set(declared.tasks) & set(tasks) if narrow else declared.tasks)
-    has = set(model.ids)
-    aliases = tuple(each for each in declared.aliases if each not in has)
-    floating = tuple(each for each in declared.floating_aliases if each not in has)
+    taken = {*model.ids, *(name for name in declared.further_ids if owners.get(name, model.id) != model.id)}
+    aliases = tuple(each for each in declared.aliases if each not in taken)
+    floating = tuple(each for each in declared.floating_aliases if each not in taken)
     return replace(
         model,
         tasks=tasks,

@@ -19,9 +19,9 @@ class Difference:
 
 def difference(before: View, after: View, render: Render, query: Query) -> Difference:
     """Compare two views in a dialect. Entries that both have are not looked into."""
-    kept = set(map(id, before.entries)) & set(map(id, after.entries))
-    old = _rows([entry for entry in select(before, query) if id(entry) not in kept], render, query)
-    new = _rows([entry for entry in select(after, query) if id(entry) not in kept], render, query)
+    kept = set(before.entries).intersection(after.entries)  # an entry equals itself alone
+    old = _rows([entry for entry in select(before, query) if entry not in kept], render, query)
+    new = _rows([entry for entry in select(after, query) if entry not in kept], render, query)
     return Difference(
         added=tuple(row for name, row in new.items() if name not in old),
         changed=tuple(row for name, row in new.items() if name in old and old[name] != row),
@@ -32,6 +32,6 @@ def difference(before: View, after: View, render: Render, query: Query) -> Diffe
 def _rows(entries: list[Entry], render: Render, query: Query) -> dict[str, bytes]:
     rows: dict[str, bytes] = {}
     for entry in entries:
-        ids = (entry.model.id,) if query.collapse else entry.model.ids
+        ids = (entry.model.id,) if query.collapse else entry.ids
         rows.update(zip(ids, entry.rows(render, collapse=query.collapse).rows, strict=True))
     return rows

@@ -19,6 +19,7 @@ class Encoded:
     joined: bytes
     """The same, with commas between them."""
     digest: bytes
+    """Each row's, one after the other."""
 
     @classmethod
     def of(cls, rows: Iterable[dict[str, Any]]) -> Self:
@@ -29,8 +30,8 @@ class Encoded:
     def of_rows(cls, rows: Iterable[bytes]) -> Self:
         """Put together rows that are encoded already."""
         encoded = tuple(rows)
-        joined = b",".join(encoded)
-        return cls(encoded, joined, blake2b(joined, digest_size=DIGEST_BYTES).digest())
+        digests = [blake2b(row, digest_size=DIGEST_BYTES).digest() for row in encoded]
+        return cls(encoded, b",".join(encoded), b"".join(digests))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,10 @@ class Listing:
         return self.head + b",".join([part.joined for part in self.parts]) + self.tail
 
     def etag(self) -> str:
-        """Return the strong entity tag (RFC 9110 section 8.8.3): it differs where the bodies' bytes do.
+        """Return the strong entity tag (RFC 9110 section 8.8.3): it differs exactly where the bodies' bytes do.
 
-        Computed of the parts' digests, at a fiftieth of what the body's own would cost. Equal bodies have equal tags
-        as long as they are cut into parts in one way, which is one part for each model.
+        Computed of the rows' digests, at a fraction of what the body's own would cost. How the rows are cut into parts
+        doesn't matter.
         """
         whole = blake2b(self.head, digest_size=DIGEST_BYTES)
         whole.update(b"".join([part.digest for part in self.parts]))

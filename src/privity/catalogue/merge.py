@@ -12,10 +12,11 @@ def without_collisions(models: Iterable[Model]) -> tuple[list[Model], list[IdCol
     kept: list[Model] = []
     collisions: list[IdCollisionError] = []
     for model in models:
-        taken = next((each for each in model.ids if each in owners), None)
+        ids = model.ids
+        taken = next((each for place, each in enumerate(ids) if each in owners or each in ids[:place]), None)
         if taken is not None:
-            collisions.append(IdCollisionError(taken, owners[taken], model.id))
+            collisions.append(IdCollisionError(taken, owners.get(taken, model.id), model.id))
             continue
         kept.append(model)
-        owners.update(dict.fromkeys(model.ids, model.id))
+        owners.update(dict.fromkeys(ids, model.id))
     return kept, collisions

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from privity.catalogue.declared import Declared, conflicts
 from privity.catalogue.model import TASKS, Lifecycle
-from privity.catalogue.toml_kinds import MOMENT, TOKENS, UNIX_SECONDS, Kind, name, one_of
-from privity.catalogue.toml_reader import Document, Table
+from privity.toml.kinds import MOMENT, TOKENS, UNIX_SECONDS, Kind, name, one_of
+from privity.toml.reader import Document, Table
 
 ID = name("a model's ID")
 GROUP = name("a group's name")

@@ -3,7 +3,8 @@
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -18,6 +19,9 @@ MAX_IDS = 64
 """Further IDs of one model."""
 
 MAX_ID_CHARACTERS = 256
+
+MAX_NUMBER = 2**53
+"""The largest number that every JSON reader has exactly; a larger one is not known."""
 
 T = TypeVar("T")
 
@@ -42,7 +46,7 @@ class _Health(msgspec.Struct, omit_defaults=True):
 
 class _Row(msgspec.Struct):
     id: str
-    created: Annotated[float, msgspec.Meta(ge=0, le=2**53)] | None = None
+    created: Annotated[float, msgspec.Meta(ge=0, le=MAX_NUMBER)] | None = None
     owned_by: str | None = None
     tasks: list[str] = []
     aliases: list[str] = []
@@ -114,19 +118,20 @@ def _models(rows: list[msgspec.Raw], certificates: Mapping[str, bytes]) -> Itera
     for raw in rows:
         try:
             row = msgspec.json.decode(raw, type=_Row)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            if row.canonical in (None, row.id) and _has_fit_ids(row):
+                yield _model(row, certificates)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError):  # the last: no date of UTC
             continue
-        if row.canonical in (None, row.id) and _has_fit_ids(row):
-            yield _model(row, certificates)
 
 
 def _has_fit_ids(row: _Row) -> bool:
     ids = (row.id, *row.aliases, *row.floating_aliases)
-    return (
-        len(row.aliases) <= MAX_IDS
-        and len(row.floating_aliases) <= MAX_IDS
-        and all(0 < len(each) <= MAX_ID_CHARACTERS and each.isprintable() for each in ids)
-    )
+    return len(row.aliases) <= MAX_IDS and len(row.floating_aliases) <= MAX_IDS and all(_is_fit(each) for each in ids)
+
+
+def _is_fit(name: str) -> bool:
+    """Return whether an ID can be asked for: it stands in URLs and in headers, which lose spaces at their ends."""
+    return 0 < len(name) <= MAX_ID_CHARACTERS and name.isprintable() and name == name.strip()
 
 
 def _model(row: _Row, certificates: Mapping[str, bytes]) -> Model:
@@ -145,15 +150,29 @@ def _model(row: _Row, certificates: Mapping[str, bytes]) -> Model:
         max_output_tokens=_positive(row.max_output_tokens),
         root=row.root,
         evidence=tuple(_evidence(task, row.evidence[task]) for task in tasks if task in row.evidence),
-        facts=row.facts,
-        lifecycle=Lifecycle(row.deprecated_at, row.retires_at, row.replacement),
+        facts=_facts(row.facts),
+        lifecycle=Lifecycle(_utc(row.deprecated_at), _utc(row.retires_at), row.replacement),
         status=row.status,
         statement=_statement(row.statement, certificates),
     )
 
 
 def _positive(number: int | None) -> int | None:
-    return number if number is not None and number > 0 else None
+    return number if number is not None and 0 < number <= MAX_NUMBER else None
+
+
+def _facts(given: Facts) -> Facts:
+    return replace(
+        given,
+        parameters=_positive(given.parameters),
+        size=_positive(given.size),
+        embedding_length=_positive(given.embedding_length),
+    )
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    """Return a moment in UTC; raises `OverflowError` where no calendar has it."""
+    return None if moment is None else moment.astimezone(UTC)
 
 
 def _evidence(task: str, given: _Evidence) -> Evidence:

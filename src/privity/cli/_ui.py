@@ -4,11 +4,13 @@ import json
 import os
 import shlex
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from privity import __version__
+from privity.cli import _models_text
 
 STOPPING = "Stopping …"
 INTERRUPTED = "Stopped before it began to serve."
@@ -24,7 +26,13 @@ START_ONE = "Start everything on this machine with `privity up`, or name a runni
 
 def say(text: str = "") -> None:
     """Print a line for the user."""
-    sys.stdout.write(text + "\n")
+    draw(text + "\n")
+
+
+def draw(text: str) -> None:
+    """Print exactly this, with `?` for what the terminal's encoding doesn't have."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
     sys.stdout.flush()
 
 
@@ -41,30 +49,61 @@ def bold(text: str) -> str:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return left-aligned columns under their heads; what could steer the terminal is shown as `?`."""
-    lines = [list(head), *([_printable(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    padded = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([bold(padded[0]), *padded[1:]])
+    first, *others = table_lines(head, rows)
+    return "\n".join([bold(first), *others])
 
 
-def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else "?" for each in text)
+def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, in no other face than the rest."""
+    lines = [list(head), *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(columns_of(line[column]) for line in lines) for column in range(len(head))]
+    padded = (zip(line, widths, strict=True) for line in lines)
+    return ["  ".join(cell + " " * (width - columns_of(cell)) for cell, width in line).rstrip() for line in padded]
 
 
-def models_table(rows: Iterable[dict[str, Any]]) -> str:
-    """Return the rows of `GET /v1/models`, one line a model, its other IDs beside it."""
-    lines = [
-        (
-            row["id"],
-            ", ".join(row.get("aliases", ())) or "-",
-            ", ".join(row.get("tasks", ())) or "-",
-            str(row.get("context_length", "-")),
-            row.get("status", "-"),
-        )
-        for row in rows
-        if row.get("canonical", row["id"]) == row["id"]
-    ]
-    return table(("ID", "ALIASES", "TASKS", "CONTEXT", "STATE"), lines)
+def printable(text: str) -> str:
+    """Return a text with `?` for what could steer the terminal."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
+
+
+def columns_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def clipped(text: str, columns: int) -> str:
+    """Return as much of a text as a line of so many columns has room for."""
+    if columns_of(text) <= columns:
+        return text
+    room = columns - 1
+    for end, character in enumerate(text):
+        room -= _columns(character)
+        if room < 0:
+            return text[:end] + "…"
+    return text
+
+
+def models_table(rows: Iterable[dict[str, Any]], *, vouched: bool = False) -> str:
+    """Return the rows of `GET /v1/models`, one line a model, its other IDs beside it.
+
+    Args:
+        rows: of the list.
+        vouched: whether each line says if the deployment vouches for it.
+    """
+    return table(_models_text.head(vouched=vouched), _models_text.cells(rows, vouched=vouched).values())
+
+
+def block(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return names and their values, one a line; what could steer the terminal is shown as `?`."""
+    shown = [(printable(name), printable(value)) for name, value in pairs]
+    width = max((columns_of(name) for name, _ in shown), default=0)
+    return "\n".join(f"{name}{' ' * (width - columns_of(name))}  {value}" for name, value in shown)
 
 
 def up_screen(

@@ -1,14 +1,20 @@
 """A deployment as a proxy sees it: gateway, secret service and inference proxy as one function, without sockets."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs, unquote
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA384
 
+from privity.catalogue import full
+from privity.catalogue.catalogue import Catalogue
+from privity.catalogue.model import Model
+from privity.catalogue.projections import full_list, signers_of
+from privity.errors import ModelNotFoundError
 from privity.http import header
 from privity.protocol.agreement import respond
 from privity.protocol.bodies import open_fields, turn_fields
@@ -18,9 +24,11 @@ from privity.protocol.endpoints import Endpoint, Form, endpoint_of
 from privity.protocol.event_stream import encode_event
 from privity.protocol.exchange import Opener, Sealer, addressed_to
 from privity.protocol.fields import scan
-from privity.protocol.mesh import AUTHENTICATED_END, SECRET_SERVICE, Identity, MeshCa
+from privity.protocol.mesh import AUTHENTICATED_END, INFERENCE_PROXY, SECRET_SERVICE, Identity, MeshCa
 from privity.protocol.multipart import Part, parse_form, turn_parts
+from privity.protocol.routed_model import ACCEPTS
 from privity.protocol.secret import Secret
+from privity.roles.inference_proxy.signing import Signer
 from privity.testing.fake_http import FakeResponse, SentRequest, json_response
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -34,6 +42,9 @@ CHAT_ANSWER: dict[str, Any] = {
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 3, "total_tokens": 5, "completion_tokens": 2},
 }
+
+
+MODEL = Model("m", ("generate", "embed", "transcribe"), 1700000000, "org")
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,8 @@ class FakeDeployment:
     Attributes:
         answer: the JSON of an answer, or of a stream's events, before encryption.
         status: of the answers.
+        models: what it serves; signed where it authenticates the end, else listed by plain rows, one for each ID.
+        now: the time.
         keys: values of `Authorization` that are accepted; None accepts all and none.
         asked: what reached the inference proxy, decrypted.
         agreements: how many secrets were agreed on.
@@ -69,6 +82,10 @@ class FakeDeployment:
         self.identity = marked if authenticates_end else _without_mark(marked, self.ca)
         self.answer: Any = CHAT_ANSWER if answer is None else answer
         self.status = 200
+        self.models: Sequence[Model] = (MODEL,)
+        self.now: Callable[[], datetime] = lambda: NOW
+        self.signs = authenticates_end
+        self.signer = Signer(self.ca.issue(INFERENCE_PROXY, NOW), lambda: self.now())  # noqa: PLW0108  # tests replace it
         self.keys: set[bytes] | None = None
         self.asked: list[Asked] = []
         self.agreements = 0
@@ -87,8 +104,34 @@ class FakeDeployment:
             return FakeResponse(200, [(b"content-type", b"application/json")], [body])
         endpoint = endpoint_of("/" + path)
         if endpoint is None:
-            return json_response({"object": "list", "data": [{"id": "m"}]})
+            return self.lists(self.listed(), request) if self.signs else self._plain_rows()
         return self.tamper(request, self._encrypted(endpoint, "/" + path, request))
+
+    def listed(self) -> list[Model]:
+        """Return the models, each with its statement."""
+        return self.signer.sign(self.models)
+
+    def lists(self, models: Sequence[Model], request: SentRequest) -> FakeResponse:
+        """Answer a request for whole records, as a gateway of Privity's does; a long poll is over at once."""
+        path, _, query = request.url.split("//", 1)[1].partition("/")[2].partition("?")
+        catalogue = Catalogue(models, self.now())
+        asked = unquote(path.removeprefix("v1/models").removeprefix("/"))
+        if asked:
+            return _retrieved(catalogue, asked, self.now())
+        listing = full_list(catalogue.view())
+        etag = listing.etag().encode()
+        waits_for = "".join(parse_qs(query).get("wait", ())).encode()
+        if etag in (waits_for, header(request.headers, b"if-none-match")):
+            return FakeResponse(304, [(b"etag", etag)], [])
+        return FakeResponse(200, [(b"content-type", b"application/json"), (b"etag", etag)], [listing.body()])
+
+    def _plain_rows(self) -> FakeResponse:
+        rows = [
+            {"id": each, "object": "model", "created": model.created, "owned_by": model.owned_by, "tasks": model.tasks}
+            for model in self.models
+            for each in model.ids
+        ]
+        return json_response({"object": "list", "data": rows})
 
     def _encrypted(self, endpoint: Endpoint, path: str, request: SentRequest) -> FakeResponse:
         secret_id, nonce = addressed_to(_first_value(endpoint, request))
@@ -96,6 +139,9 @@ class FakeDeployment:
             return plain_error(500, f'forwarding request: no secret for ID "{secret_id}"')
         secret = self.secrets[secret_id]
         opener, ending = Opener(secret, nonce), Ending(path)
+        accepts = header(request.headers, ACCEPTS)
+        if accepts is not None:
+            ending.plain(ACCEPTS.decode(), accepts)
         self.asked.append(_opened(endpoint, request, opener, ending))
         end = header(request.headers, END)
         if end is not None:
@@ -119,6 +165,15 @@ def _without_mark(marked: Identity, ca: MeshCa) -> Identity:
         if extension.oid != AUTHENTICATED_END:
             builder = builder.add_extension(extension.value, critical=extension.critical)
     return Identity(builder.sign(ca._key, SHA384()), marked.key)  # noqa: SLF001
+
+
+def _retrieved(catalogue: Catalogue, asked: str, now: datetime) -> FakeResponse:
+    try:
+        model = catalogue.view().find(asked)
+    except ModelNotFoundError as error:
+        return json_response(error.body(), error.status)
+    signers = signers_of({model.statement.certificate}) if model.statement is not None else {}
+    return json_response(full.row(model, model.id, now) | {"signers": signers, "health": {"replicas": 1}})
 
 
 def plain_error(status: int, message: str) -> FakeResponse:

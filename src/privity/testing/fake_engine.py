@@ -145,6 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
             while self.server.engine.behaviour == "stream for ever":
                 self.wfile.write(_chunk("word "))
                 time.sleep(0.02)
+            if self.server.engine.behaviour == "answer":  # the test let it come to its end
+                self.wfile.write(b"data: [DONE]\n\n")
         except OSError:
             self.server.engine.left.set()
 

@@ -1,10 +1,14 @@
 """Hypothesis strategies for records of models. Hypothesis is a development dependency: only tests import this."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
+from privity.catalogue.catalogue import Catalogue
+from privity.catalogue.merge import without_collisions
 from privity.catalogue.model import TASKS, Evidence, Facts, Lifecycle, Model, Source, Status, in_order
+from privity.catalogue.query import Query
 
 MAX_COUNT = 2**53
 """The largest number that every JSON reader has exactly."""
@@ -58,6 +62,78 @@ def models(draw: st.DrawFn) -> Model:
     )
 
 
+GROUPS = ("red", "green", "blue")
+"""Groups of keys."""
+
+
+def groups() -> st.SearchStrategy[frozenset[str] | None]:
+    """Groups of a key; None is whoever may use everything."""
+    return st.none() | st.frozensets(st.sampled_from((*GROUPS, "unheard-of")))
+
+
+@st.composite
+def guarded_models(draw: st.DrawFn) -> Model:
+    """Records of few kinds, quickly made, some of which not everybody may use."""
+    model_id, *others = draw(st.lists(ids(), min_size=1, max_size=3, unique=True))
+    known = draw(st.sampled_from(_KNOWN))
+    cut = draw(st.integers(0, len(others)))
+    groups = draw(st.none() | st.frozensets(st.sampled_from(GROUPS)))
+    return replace(
+        known, id=model_id, aliases=tuple(others[:cut]), floating_aliases=tuple(others[cut:]), visible_to=groups
+    )
+
+
+_END = datetime(2050, 1, 1, tzinfo=UTC)
+_KNOWN = (
+    Model("", ("generate",), 0, "me"),
+    Model("", (), 1, '\u00e9\u2028\U0001f600"\\', display_name="\t", status="unknown", verified=False),
+    Model(
+        "",
+        ("generate", "tool_calling", "vision"),
+        2,
+        "me",
+        display_name="Big",
+        context_length=4096,
+        max_output_tokens=1024,
+        root="Weights-Q4_1.gguf",
+        evidence=(Evidence("vision", "probed", 3),),
+        facts=Facts("llama", 7, "Q4_1", 8, "ab" * 32, "MIT", 9),
+        lifecycle=Lifecycle(_END, _END.replace(year=2090), "x"),
+        status="degraded",
+        verified=True,
+    ),
+    Model("", ("embed",), 2**53, "you", facts=Facts(architecture="nomic-bert"), lifecycle=Lifecycle(None, _END)),
+    Model("", ("transcribe",), 5, "you", lifecycle=Lifecycle(_END, None, "y"), status="draining"),
+)
+
+
+def fleets(max_size: int = 5) -> st.SearchStrategy[list[Model]]:
+    """Models of which no two claim one ID."""
+    return st.lists(guarded_models(), max_size=max_size).map(lambda every: without_collisions(every)[0])
+
+
+def whole_fleets(max_size: int = 3) -> st.SearchStrategy[list[Model]]:
+    """The same, of all kinds of models."""
+    return st.lists(models(), max_size=max_size).map(lambda every: without_collisions(every)[0])
+
+
+@st.composite
+def catalogues(draw: st.DrawFn) -> Catalogue:
+    """Catalogues at any time of this century."""
+    return Catalogue(draw(fleets()), draw(_MOMENTS))
+
+
+def queries() -> st.SearchStrategy[Query]:
+    """What a client may want of a list; mostly everything."""
+    return st.builds(Query, collapse=st.booleans()) | st.builds(
+        Query,
+        task=st.none() | st.sampled_from(TASKS),
+        owned_by=st.none() | _TEXTS | st.just("me"),
+        text=st.none() | st.text("abX0/", min_size=1, max_size=2),
+        collapse=st.booleans(),
+    )
+
+
 def facts() -> st.SearchStrategy[Facts]:
     """What may be known of weights: anything from nothing to everything."""
     return st.builds(
@@ -67,7 +143,7 @@ def facts() -> st.SearchStrategy[Facts]:
         quantization=st.none() | st.sampled_from(["Q4_1", "fp8"]),
         size=st.none() | _COUNTS,
         sha256=st.none() | st.text("0123456789abcdef", min_size=64, max_size=64),
-        licence=st.none() | _TEXTS,
+        licence=st.none() | _TEXTS | st.just("me"),
         embedding_length=st.none() | _COUNTS,
     )
 

@@ -4,20 +4,27 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from privity.catalogue.catalogue import View
+from privity.catalogue.dialects import openai
 from privity.http import Headers, HttpClient
 from privity.protocol.exchange import Random
+from privity.protocol.signed import Verifier
 from privity.roles.proxy.agreements import Agreements
+from privity.roles.proxy.config import LIST_SECONDS
 from privity.roles.proxy.headers import HeaderPolicy
+from privity.roles.proxy.models import ProxyModels
 from privity.roles.proxy.service import Proxy
 from privity.roles.proxy.surroundings import Surroundings
+from privity.roles.proxy.vouching import UnsignedModels, Vouching
 from privity.testing.fake_deployment import NOW, FakeDeployment
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, Server
 from privity.transport.tasks import Background
-from privity.transport.web import Reply, StreamReply
+from privity.transport.web import Reply, Request, StreamReply
 
 GATEWAY = "http://gateway"
 CHAT = "/v1/chat/completions"
@@ -36,11 +43,19 @@ class Time:
         """Return what a proxy knows of this time."""
         return Surroundings(lambda: self.wall, lambda: self.steady, random, random, self.pause)
 
+    def utc(self) -> datetime:
+        """Return the time of the one clock."""
+        return datetime.fromtimestamp(self.wall, UTC)
+
+    def move(self, seconds: float) -> None:
+        """Let time pass."""
+        self.wall += seconds
+        self.steady += seconds
+
     async def pause(self, seconds: float) -> None:
         """Let that many seconds pass at once."""
         self.pauses.append(seconds)
-        self.wall += seconds
-        self.steady += seconds
+        self.move(seconds)
         await asyncio.sleep(0)
 
 
@@ -86,10 +101,12 @@ class Rig:
         api_key: the configured key.
         policy: what it says of its user.
         random: gives random bytes.
+        unsigned_models: what becomes of models that nobody signed.
+        list_seconds: how long a list is answered from memory.
         options: further ones of `Proxy`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # whatever a test wants otherwise
         self,
         deployment: FakeDeployment,
         background: Background,
@@ -99,15 +116,21 @@ class Rig:
         api_key: str | None = None,
         policy: HeaderPolicy = ANY_GPU,
         random: Random = os.urandom,
+        unsigned_models: UnsignedModels | None = None,
+        list_seconds: float = LIST_SECONDS,
         **options: Any,
     ) -> None:
         self.deployment = deployment
         self.time = Time()
+        deployment.now = self.time.utc
         self.http = http if isinstance(http, FakeHttpClient) else FakeHttpClient(deployment.server)
         client = http or self.http
         surroundings = self.time.surroundings(random)
         self.agreements = Agreements(client, gateway, deployment.ca.certificate, api_key, background, surroundings)
-        self.proxy = Proxy(client, gateway, self.agreements, policy, surroundings, **options)
+        self.vouching = Vouching(Verifier(deployment.ca.certificate), unsigned_models, surroundings.utc)
+        asked = (client, gateway, self.agreements, policy)
+        self.models = ProxyModels(*asked, self.vouching, surroundings, background, list_seconds=list_seconds)
+        self.proxy = Proxy(*asked, surroundings, check_model=self.models.check, **options)
 
     @property
     def sent(self) -> list[SentRequest]:
@@ -117,6 +140,24 @@ class Rig:
     async def ask(self, path: str, body: bytes, *headers: tuple[bytes, bytes]) -> Answered:
         """Send a request of an app."""
         return await read(await self.proxy.infer(path, headers, body))
+
+    def request(self, path: str = "/v1/models", *headers: tuple[bytes, bytes], query: bytes = b"") -> Request:
+        """Return an app's request for models."""
+
+        async def nothing() -> dict[str, Any]:
+            return {"type": "http.request", "body": b""}
+
+        return Request("GET", path, query, headers, nothing)
+
+    async def view(self, *headers: tuple[bytes, bytes]) -> View | Reply:
+        """Return the list as an app with these headers may have it."""
+        return await self.models.view(self.request("/v1/models", *headers))
+
+    async def rows(self, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
+        """Return each listed ID, with its row."""
+        view = await self.view(*headers)
+        assert isinstance(view, View)
+        return {each: openai.row(model, each, self.time.utc()) for model in view.models for each in model.ids}
 
     async def chat(self, **members: Any) -> Answered:
         """Send a chat request with these members."""

@@ -1,5 +1,6 @@
 """A gateway that tampers with what passes through it."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ from privity.http import header
 from privity.protocol.ending import HEADER
 from privity.protocol.endpoints import endpoint_of
 from privity.protocol.multipart import BOUNDARY_BYTES, Part, content_type, encode_form, parse_form
+from privity.protocol.routed_model import ACCEPTS, UNSIGNED_NAMES
 from privity.testing.adversary import (
     JSON,
     Defect,
@@ -20,8 +22,9 @@ from privity.testing.adversary import (
     swap,
     with_pairs,
 )
+from privity.testing.adversary_models import ListDefect
 from privity.testing.fake_deployment import plain_error
-from privity.testing.fake_http import FakeResponse, SentRequest, Server
+from privity.testing.fake_http import FakeResponse, SentRequest, Server, json_response
 
 _BOUNDARY = bytes(BOUNDARY_BYTES).hex().encode()
 
@@ -35,6 +38,7 @@ class TamperingGateway:
     Attributes:
         defect: what happens to answers; needs two earlier ones, the first to another request.
         request_defect: what happens to requests.
+        list_defect: what happens to lists of models.
         asked: the requests for encrypted endpoints, as they came.
     """
 
@@ -44,11 +48,13 @@ class TamperingGateway:
         self.asked: list[SentRequest] = []
         self.defect: Defect | None = None
         self.request_defect: RequestDefect | None = None
+        self.list_defect: ListDefect | None = None
 
     def server(self, request: SentRequest) -> FakeResponse:
         """Answer one request."""
         if endpoint_of(_path(request)) is None:
-            return self._deployment(request)
+            tampers = self.list_defect is not None and "/v1/models?" in request.url
+            return self._list(request) if tampers else self._deployment(request)
         self.asked.append(request)
         if self.request_defect is not None:
             request = self.request_defect(request, self.asked[0])
@@ -57,6 +63,14 @@ class TamperingGateway:
         if self.defect is not None:
             passing = self.defect(Seen(request, passing, self._answer(request), self._earlier[1], self._earlier[0]))
         return FakeResponse(passing.status, passing.headers, [passing.body])
+
+    def _list(self, request: SentRequest) -> FakeResponse:
+        unconditional = [each for each in request.headers if each[0] != b"if-none-match"]
+        response = self._deployment(replace(request, headers=unconditional))
+        listed = json.loads(b"".join(piece for piece in response.pieces if isinstance(piece, bytes)))
+        if self.list_defect is not None:
+            self.list_defect(listed)
+        return json_response(listed)
 
     def _answer(self, request: SentRequest) -> Passing:
         try:
@@ -100,6 +114,11 @@ def _with_end(request: SentRequest, end: bytes | None) -> SentRequest:
     return replace(request, headers=kept if end is None else [*kept, (HEADER, end)])
 
 
+def _accepting(request: SentRequest, accepts: bytes | None) -> SentRequest:
+    kept = [each for each in request.headers if each[0] != ACCEPTS]
+    return replace(request, headers=kept if accepts is None else [*kept, (ACCEPTS, accepts)])
+
+
 def _elsewhere(request: SentRequest, _before: SentRequest) -> SentRequest:
     other = {"/v1/chat/completions": "/v1/completions", "/v1/completions": "/v1/chat/completions"}.get(_path(request))
     return request if other is None else replace(request, url=request.url.replace(_path(request), other))
@@ -119,5 +138,6 @@ REQUESTS: dict[str, RequestDefect] = {
     "nothing": lambda request, _: replace(request, body=b""),
     "send an old one instead": lambda _, before: before,
     "strip the end": lambda request, _: _with_end(request, None),
+    "let it accept names of the gateway's": lambda request, _: _accepting(request, UNSIGNED_NAMES),
     "an old end": lambda request, before: _with_end(request, header(before.headers, HEADER)),
 }

@@ -226,6 +226,11 @@ class WebApp:
         self._prefixes = [(path, methods) for path, methods in routes.items() if path.endswith("/")]
         self._background = background
 
+    @property
+    def routes(self) -> dict[str, tuple[str, ...]]:
+        """What is answered: the methods of each path. One that ends in a slash stands for all below it."""
+        return {path: tuple(methods) for path, methods in (*self._exact.items(), *self._prefixes)}
+
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3.0, scope `http`)."""
         request = Request(scope["method"], scope["path"], scope["query_string"], scope["headers"], receive)

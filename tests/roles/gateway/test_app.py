@@ -21,15 +21,19 @@ from privity.protocol.endpoints import ENDPOINTS, Form
 from privity.roles.gateway.app import build_app
 from privity.roles.gateway.fleet import Fleet
 from privity.roles.gateway.forwarder import MAX_WHOLE_BODY, Forwarder
+from privity.roles.gateway.health import FALL
+from privity.roles.gateway.keys import Keys
+from privity.roles.gateway.models import GatewayModels
 from privity.roles.gateway.secret_services import AGREEMENT_TIMEOUT, SecretServices
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, event_response, json_response
+from privity.testing.gateway_rig import full_answer
 from privity.transport.forward import MAX_WHOLE_ANSWER
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.server import listening
 from privity.transport.tasks import Background
 from privity.transport.web import MAX_BODY
 
-CHAT = Model("org/chat", ("generate",), 1, "org", ("chat",), 2048)
+CHAT = Model("org/chat", ("generate",), 1, "org", ("chat",), context_length=2048)
 EMBED = Model("org/embed", ("embed",), 2, "org")
 HEAR = Model("org/hear", ("transcribe",), 3, "org")
 FOR_CHAT = (b"privatemode-target-model", b"chat")
@@ -93,20 +97,25 @@ async def gateway(
 ) -> AsyncIterator[Gateway]:
     def answer(request: SentRequest) -> FakeResponse:
         if request.method == "GET":
-            models = (CHAT, EMBED, HEAR)
-            return json_response({"data": [model.row(each) for model in models for each in model.ids]})
+            return full_answer((CHAT, EMBED, HEAR))
         return infer(request)
 
     upstream, secret_http = FakeHttpClient(answer), FakeHttpClient(agree)
-    fleet = Fleet([UPSTREAM], upstream)
+    fleet = Fleet(upstream)
+    fleet.configure([UPSTREAM], frozenset(), ())
     await fleet.poll(fleet.replicas[0])
+    models = GatewayModels(fleet, Keys())
+    forwarder = Forwarder(fleet, models, upstream)
     secrets = SecretServices(secret_http, SECRET_SERVICES)
     async with (
         PooledHttpClient() as client,
         Background() as background,
-        listening(build_app(fleet, Forwarder(fleet, upstream), secrets, background), "127.0.0.1", 0, "gateway") as url,
+        listening(build_app(models, forwarder, secrets, background), "127.0.0.1", 0, "gateway") as url,
     ):
-        yield Gateway(url, fleet, upstream, secret_http, client)
+        try:
+            yield Gateway(url, fleet, upstream, secret_http, client)
+        finally:
+            fleet.close()
 
 
 def breaks_off(*headers: tuple[bytes, bytes]) -> FakeResponse:
@@ -130,7 +139,9 @@ async def test_models_are_listed_and_retrieved_under_every_id() -> None:
         assert [row["id"] for row in listed.json["data"]] == ["org/chat", "chat", "org/embed", "org/hear"]
         for row in listed.json["data"]:
             for path in (row["id"], row["id"].replace("/", "%2F")):
-                assert (await asked.ask("GET", f"/v1/models/{path}")).json == row
+                retrieved = (await asked.ask("GET", f"/v1/models/{path}")).json
+                assert retrieved.items() >= row.items()
+                assert retrieved.keys() - row.keys() == {"evidence", "health"}
         missing = await asked.ask("GET", "/v1/models/nothing")
         assert (missing.status, missing.error["code"], missing.error["param"]) == (404, "model_not_found", "model")
         assert len(asked.upstream.sent) == 1, "a list is answered from what is known"
@@ -163,6 +174,7 @@ PASSED_ON = [
     "privatemode-secret-id",
     "privatemode-user-request-id",
     "privatemode-version",
+    "privity-accepts",
     "privity-end",
 ]
 KEPT_BACK = [
@@ -175,6 +187,7 @@ KEPT_BACK = [
     "privatemode-shard-key",
     "privatemode-target-model",
     "privatemode-unheard-of",
+    "privity-model",
     "proxy-authorization",
     "referer",
     "te",
@@ -318,7 +331,8 @@ async def test_what_cannot_be_routed_is_an_error_and_goes_nowhere(
 
 async def test_a_model_that_has_left_is_a_503_that_says_when_to_come_again() -> None:
     async with gateway() as asked:
-        asked.fleet.lost(asked.fleet.replicas[0])
+        for _ in range(FALL):
+            asked.fleet.lost(asked.fleet.replicas[0])
         answer = await asked.chat()
         assert (answer.status, answer.error["code"], answer.error["param"]) == (503, "model_unavailable", "model")
         assert int(header(answer.headers, b"retry-after") or b"") > 0
@@ -365,7 +379,10 @@ async def test_an_inference_proxy_that_gives_no_answer_is_an_error_and_counts_no
         assert "canary" not in answer.error["message"]
         assert answer.is_marked_as_plain
         assert asked.in_flight == [0]
+        for _ in range(FALL - 1):
+            assert (await asked.chat()).status == status
         # One that can't be reached serves nothing, and the next client hears so at once.
+        asked.fleet.publish()
         assert bool(asked.fleet.catalogue.by_id) is (status != 503)
 
 

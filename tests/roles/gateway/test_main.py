@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from privity.catalogue import full
 from privity.catalogue.model import Model
 from privity.errors import UpstreamProtocolError
 from privity.http import Headers
 from privity.protocol.agreement import Offer
 from privity.protocol.mesh import INFERENCE_PROXY, SECRET_SERVICE, Identity, MeshCa
-from privity.roles.gateway.config import Settings
+from privity.roles.gateway.config import Served, Settings
 from privity.roles.gateway.main import Running, serve
 from privity.roles.secret_service import config as secret_service_config
 from privity.roles.secret_service import main as secret_service
@@ -27,7 +28,7 @@ from privity.transport.web import Handler, Reply, Request, Routes, StreamReply, 
 
 pytestmark = pytest.mark.timeout(60)
 
-CHAT = Model("org/chat", ("generate",), 1, "org")
+LISTED = full.row(Model("org/chat", ("generate",), 1, "org"), "org/chat", datetime.now(UTC))
 HEADERS = [(b"privatemode-target-model", b"org/chat")]
 PATH = "/v1/chat/completions"
 AGREE = "/privatemode/v1/secret"
@@ -42,7 +43,7 @@ NOBODY = "http://127.0.0.1:1"
 @asynccontextmanager
 async def inference_proxy(infer: Handler, port: int = 0, identity: Identity = PROXY) -> AsyncIterator[str]:
     async def list_models(_request: Request) -> Reply:
-        return json_reply({"data": [CHAT.row(CHAT.id)]})
+        return json_reply({"data": [LISTED]})
 
     routes: Routes = {"/v1/models": {"GET": list_models}, PATH: {"POST": infer}}
     async with Background() as background:
@@ -53,7 +54,7 @@ async def inference_proxy(infer: Handler, port: int = 0, identity: Identity = PR
 
 @asynccontextmanager
 async def gateway(*urls: str, secret_services: Sequence[str] = ()) -> AsyncIterator[tuple[Running, PooledHttpClient]]:
-    settings = Settings(urls, tuple(secret_services), MESH.certificate, poll_seconds=POLL_SECONDS)
+    settings = Settings(Served(urls), tuple(secret_services), MESH.certificate, poll_seconds=POLL_SECONDS)
     async with serve(settings) as running, PooledHttpClient() as client:
         yield running, client
 
@@ -253,7 +254,7 @@ async def breaking_inference_proxy(answer: bytes) -> AsyncIterator[str]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        listed = json_reply({"data": [CHAT.row(CHAT.id)]}).body
+        listed = json_reply({"data": [LISTED]}).body
         asks_for_models = head.startswith(b"GET")
         if not asks_for_models:
             await reader.readexactly(2)
@@ -339,7 +340,7 @@ async def test_an_impostor_that_takes_an_inference_proxys_place_gets_no_request(
     curious = Curious()
     async with AsyncExitStack() as stack:
         async with inference_proxy(answer) as peer:
-            never = Settings((peer,), (), MESH.certificate, poll_seconds=1e6)
+            never = Settings(Served((peer,)), (), MESH.certificate, poll_seconds=1e6)
             running = await stack.enter_async_context(serve(never))
         port = int(peer.rsplit(":", 1)[1])
         await stack.enter_async_context(inference_proxy(curious, port, IMPOSTORS["of another CA"]))

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from privity.catalogue.projections import full_list
+from privity.catalogue.rows import read_models
+from privity.catalogue.statement import read, vouched
 from privity.engines.connection import EngineConnection
 from privity.engines.detect import DetectedEngine
 from privity.engines.embedded.fetch import ModelFiles
@@ -21,14 +24,17 @@ from privity.protocol.endpoints import ENDPOINTS
 from privity.protocol.exchange import Sealer
 from privity.protocol.multipart import Part
 from privity.protocol.ocsp_policy import GpuStatus, Status
+from privity.protocol.routed_model import ACCEPTS, UNSIGNED_NAMES, RoutedModel
+from privity.protocol.routed_model import HEADER as ROUTED_MODEL
 from privity.protocol.secret import Secret
+from privity.protocol.signed import Verifier
 from privity.roles.inference_proxy.app import build_app
 from privity.roles.inference_proxy.encryption import AnswerSeal
-from privity.roles.inference_proxy.service import InferenceProxy
 from privity.streams import Stream
 from privity.testing.fake_http import FakeHttpClient, FakeResponse
 from privity.testing.fake_llama import CANARY, FakeLlama, llama_error
 from privity.testing.in_memory_app import Got, ask_app
+from privity.testing.inference_rig import CA, NOW, inference_proxy
 from privity.testing.sealed import SALT, SECRET, FixedSecrets, SealedExchange, SealingClient
 from privity.transport.tasks import Background
 from privity.transport.web import PLAIN, WebApp
@@ -70,8 +76,7 @@ class Told:
 
 
 async def app_over(engine: Engine, background: Background, *secrets: Secret, **options: Any) -> WebApp:
-    proxy = InferenceProxy(engine, FILES, 99)
-    await proxy.refresh()
+    proxy = await inference_proxy(engine, FILES)
     return build_app(proxy, FixedSecrets(*(secrets or (SECRET,))), background, **options)
 
 
@@ -97,7 +102,9 @@ async def test_the_list_and_each_of_its_rows_say_the_same() -> None:
     rows = got.json()["data"]
     assert [row["id"] for row in rows] == ["org/Tiny", "tiny"]
     for row in rows:
-        assert (await plain(llama(FakeLlama()), "GET", f"/v1/models/{row['id']}")).json() == row
+        retrieved = (await plain(llama(FakeLlama()), "GET", f"/v1/models/{row['id']}")).json()
+        assert retrieved.pop("evidence").keys() == set(row["tasks"])  # models-api.md item 12
+        assert retrieved == row
 
 
 async def test_an_unknown_model_is_not_found() -> None:
@@ -400,3 +407,72 @@ async def test_all_events_of_a_stream_have_one_id() -> None:
     *events, _ = sealed.open_events(got.status, got.headers, got.body)
     assert len({event.json()["id"] for event in events}) == 1
     assert events[0].json()["id"] != "c"
+
+
+# Names that a gateway gave: models-api.md items 3 and 13
+
+ROUTED = (ROUTED_MODEL, RoutedModel("org/Tiny", "gpt-9").encode())
+FLOATS = (ROUTED_MODEL, RoutedModel("org/Tiny", "org/Tiny").encode())
+CLIENTS = {
+    "a deployed client": SealingClient(with_end=False),
+    "one that verifies": SealingClient(),
+    "one that accepts such names": SealingClient(accepts=UNSIGNED_NAMES),
+}
+
+
+@pytest.mark.parametrize(
+    ("client", "asked", "header", "status", "model"),
+    [
+        ("a deployed client", "gpt-9", ROUTED, 200, "gpt-9"),
+        ("a deployed client", "gpt-9", FLOATS, 200, "org/Tiny"),
+        ("a deployed client", "gpt-9", None, 404, None),
+        ("one that verifies", "gpt-9", ROUTED, 404, None),
+        ("one that verifies", "tiny", ROUTED, 200, "tiny"),
+        ("one that accepts such names", "gpt-9", ROUTED, 200, "gpt-9"),
+        ("one that accepts such names", "gpt-9", FLOATS, 200, "org/Tiny"),
+        ("one that accepts such names", "tiny", ROUTED, 200, "tiny"),
+        ("one that accepts such names", "gpt-9", (ROUTED_MODEL, b"org/Tiny"), 404, None),
+        ("one that accepts such names", "gpt-9", (ROUTED_MODEL, b";"), 404, None),
+    ],
+)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_name_that_only_the_gateway_gives_reaches_a_model_where_the_client_accepts_it(
+    client: str, asked: str, header: tuple[bytes, bytes] | None, status: int, model: str | None, *, stream: bool
+) -> None:
+    sealed = CLIENTS[client].seal(CHAT, HELLO | {"model": asked, "stream": stream})
+    engine = Told(CHUNKS if stream else ANSWER)
+    got = await send(engine, sealed, *([] if header is None else [header]))
+    assert got.status == status
+    assert len(engine.asked) == (status == 200)
+    if stream and status == 200:
+        *events, _ = sealed.open_events(got.status, got.headers, got.body)
+        assert {event.json()["model"] for event in events} == {model}
+    else:
+        assert sealed.open_json(got.status, got.headers, got.body).get("model") == model
+
+
+async def test_a_gateway_that_says_what_the_client_accepts_breaks_the_request() -> None:
+    engine = Told(ANSWER)
+    silent, accepting = (CLIENTS[each].seal(CHAT, HELLO | {"model": "gpt-9"}) for each in list(CLIENTS)[1:])
+    dropped = [each for each in accepting.headers if each[0] != ACCEPTS]
+    for sealed, headers in ((silent, [*silent.headers, (ACCEPTS, UNSIGNED_NAMES)]), (accepting, dropped)):
+        got = await plain(engine, "POST", CHAT, [*headers, ROUTED], sealed.body)
+        assert (got.status, got.header(PLAIN[0])) == (400, PLAIN[1])
+        assert got.json()["error"]["code"] == "not_encrypted"
+    assert engine.asked == []
+
+
+async def test_a_name_of_the_gateways_says_nothing_of_a_models_tasks() -> None:
+    sealed = CLIENTS["a deployed client"].seal(CHAT, HELLO | {"model": "gpt-9", "tools": [{"type": "function"}]})
+    got = await send(llama(FakeLlama(embeds=True)), sealed, ROUTED)
+    assert got.status == 400
+
+
+async def test_whole_records_come_with_statements_that_the_mesh_signed() -> None:
+    """models-api.md item 13."""
+    proxy = await inference_proxy(Told({}), FILES)
+    (model,) = read_models(full_list(proxy.catalogue.view()).body())
+    assert model.statement is not None
+    verifier = Verifier(CA.certificate)
+    verifier.verify(model.statement.payload, model.statement.signature, model.statement.certificate, NOW)
+    assert vouched(model, read(model.statement.payload, NOW)).ids == ("org/Tiny", "tiny")

@@ -14,9 +14,9 @@ from privity.protocol.multipart import Part
 from privity.protocol.secret import Secret
 from privity.roles.inference_proxy.app import build_app
 from privity.roles.inference_proxy.encryption import SealedRequest
-from privity.roles.inference_proxy.service import InferenceProxy
 from privity.streams import Stream
 from privity.testing.in_memory_app import ask_app
+from privity.testing.inference_rig import inference_proxy
 from privity.testing.sealed import FixedSecrets, SealedExchange
 from privity.transport.tasks import Background
 from privity.transport.web import PLAIN
@@ -94,8 +94,7 @@ def check_found(decrypted: Any, found: Body) -> None:
 async def test_capture(name: str, request_: Any) -> None:
     sealed = exchange(request_)
     engine = Replaying(request_["answer_plain"])
-    proxy = InferenceProxy(engine, None, 1)
-    await proxy.refresh()
+    proxy = await inference_proxy(engine)
     async with Background() as background:
         app = build_app(proxy, FixedSecrets(*secrets()), background)
         got = await ask_app(app, "POST", sealed.path, sealed.headers, sealed.body)

@@ -15,8 +15,9 @@ from privity.protocol.endpoints import ENDPOINTS, endpoint_of
 from privity.protocol.exchange import Sealer
 from privity.protocol.fields import MAX_ESCAPES
 from privity.protocol.multipart import Part, encode_form, parse_form
+from privity.protocol.routed_model import ACCEPTS, UNSIGNED_NAMES
 from privity.protocol.secret import Secret
-from privity.roles.inference_proxy.encryption import MAX_QUOTES, Content, SealedRequest
+from privity.roles.inference_proxy.encryption import MAX_QUOTES, Content, OpenedRequest, SealedRequest
 from privity.testing.sealed import SECRET, FixedSecrets, SealedExchange, SealingClient
 
 CHAT, MESSAGES, DOCUMENTS = "/v1/chat/completions", "/v1/messages", "/unstructured/general"
@@ -309,3 +310,60 @@ async def test_a_document_whose_content_type_was_altered() -> None:
     headers = [(name, b"text/html" if name == b"content-type" else value) for name, value in sealed.headers]
     with pytest.raises(NotEncryptedError):
         await opened(sealed, headers)
+
+
+# What a gateway's own names may mean: models-api.md items 3 and 13
+
+
+def asked(sealed: SealedExchange, headers: Headers) -> OpenedRequest:
+    endpoint = endpoint_of(sealed.path)
+    assert endpoint is not None
+    return SealedRequest(endpoint, sealed.path, headers, sealed.body).open(SECRET)
+
+
+@pytest.mark.parametrize(
+    ("with_end", "accepts", "expected"),
+    [
+        (False, None, True),
+        (True, None, False),
+        (True, UNSIGNED_NAMES, True),
+        (True, b"something else", False),
+        (True, b"", False),
+    ],
+    ids=["a deployed client", "silent", "accepts them", "accepts others", "accepts nothing"],
+)
+@pytest.mark.parametrize("path", CONTENTS)
+async def test_names_of_a_gateways_are_accepted_where_the_client_says_so_or_verifies_nothing(
+    path: str, accepts: bytes | None, *, with_end: bool, expected: bool
+) -> None:
+    path = path + "x" if path.endswith("/") else path
+    sealed = SealingClient(with_end=with_end, accepts=accepts).seal(path, CONTENTS.get(path, b"a document"))
+    assert asked(sealed, sealed.headers).accepts_routed_names == expected
+
+
+@pytest.mark.parametrize("path", CONTENTS)
+async def test_a_gateway_can_neither_add_nor_drop_nor_alter_what_a_client_accepts(path: str) -> None:
+    path = path + "x" if path.endswith("/") else path
+    content = CONTENTS.get(path, b"a document")
+    silent = SealingClient().seal(path, content)
+    accepting = SealingClient(accepts=UNSIGNED_NAMES).seal(path, content)
+    without = [each for each in accepting.headers if each[0] != ACCEPTS]
+    for sealed, headers in (
+        (silent, [*silent.headers, (ACCEPTS, UNSIGNED_NAMES)]),
+        (silent, [(ACCEPTS, UNSIGNED_NAMES), *silent.headers]),
+        (silent, [*silent.headers, (ACCEPTS, b"")]),
+        (accepting, without),
+        (accepting, [*without, (ACCEPTS, b"nothing")]),
+        (accepting, [(ACCEPTS, b"nothing"), *accepting.headers]),
+        (silent, [(ACCEPTS, UNSIGNED_NAMES), *(each for each in silent.headers if each[0] != HEADER)]),
+        (accepting, [each for each in accepting.headers if each[0] != HEADER]),
+    ):
+        with pytest.raises(NotEncryptedError) as caught:
+            asked(sealed, headers)
+        assert (caught.value.status, caught.value.code) == (400, "not_encrypted")
+
+
+async def test_a_plain_member_is_no_header_that_accepts_names() -> None:
+    body = b'{"model": "m", "b": [1], "privity-accepts": "unsigned-names"}'
+    sealed = SealingClient().seal(CHAT, body)
+    assert not asked(sealed, sealed.headers).accepts_routed_names

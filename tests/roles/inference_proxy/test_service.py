@@ -2,12 +2,17 @@ import base64
 import json
 import logging
 import struct
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from privity.catalogue.declared import Declared
+from privity.catalogue.dialects import openai
+from privity.catalogue.model import Evidence
 from privity.engines.connection import EngineConnection
 from privity.engines.detect import DetectedEngine
 from privity.engines.embedded.fetch import ModelFiles
@@ -26,9 +31,12 @@ from privity.errors import (
     UpstreamUnreachableError,
     WrongTaskError,
 )
+from privity.protocol.routed_model import RoutedModel
 from privity.roles.inference_proxy.service import TIMEOUTS_UNTIL_DOWN, InferenceProxy, ids_for, require_models
+from privity.streams import Stream
 from privity.testing.fake_http import FakeHttpClient, json_response
 from privity.testing.fake_llama import CANARY, FakeLlama, llama_error
+from privity.testing.inference_rig import NOW, inference_proxy
 from privity.testing.sealed import SALT
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
@@ -59,18 +67,19 @@ def chat_model(name: str, *tasks: str) -> EngineModel:
 
 
 async def listed(engine: Engine, files: ModelFiles | None = None) -> InferenceProxy:
-    proxy = InferenceProxy(engine, files, started=99)
-    await proxy.refresh()
-    return proxy
+    return await inference_proxy(engine, files)
 
 
 async def over(llama: FakeLlama) -> tuple[InferenceProxy, FakeHttpClient]:
     """Return a proxy over a llama.cpp server, as `privity up` has it."""
     http = FakeHttpClient(llama)
-    proxy = InferenceProxy(DetectedEngine(EngineConnection(http, "http://engine", 7.0)), FILES, 99)
-    await proxy.refresh()
+    proxy = await inference_proxy(DetectedEngine(EngineConnection(http, "http://engine", 7.0)), FILES)
     http.sent.clear()
     return proxy, http
+
+
+def rows_of(proxy: InferenceProxy) -> list[Json]:
+    return [openai.row(model, each, NOW) for model in proxy.catalogue.models for each in model.ids]
 
 
 def body_of(members: Json) -> bytes:
@@ -104,19 +113,19 @@ async def test_an_embedded_engines_model_has_the_ids_of_its_source() -> None:
         "context_length": 4096,
         "root": "whatever",
     }
-    assert proxy.catalogue.rows == (
+    assert rows_of(proxy) == [
         {"id": "org/Tiny", **row, "aliases": ["tiny"]},
         {"id": "tiny", **row, "canonical": "org/Tiny"},
-    )
+    ]
 
 
 async def test_a_remote_engines_models_have_its_own_names_and_short_ones() -> None:
     engine = Engine(EngineModel("Org/Big", ("generate",), 512, 7, "Org"), chat_model("small:1b"))
-    rows = (await listed(engine)).catalogue.rows
+    rows = rows_of(await listed(engine))
     assert [(row["id"], row["created"], row["owned_by"], row["root"]) for row in rows] == [
         ("Org/Big", 7, "Org", "Org/Big"),
         ("big", 7, "Org", "Org/Big"),
-        ("small:1b", 99, "unknown", "small:1b"),
+        ("small:1b", int(NOW.timestamp()), "unknown", "small:1b"),
     ]
 
 
@@ -137,18 +146,18 @@ def test_a_short_id_has_no_slash(name: str, ids: tuple[str, ...]) -> None:
 
 async def test_a_model_that_can_do_nothing_known_is_not_listed_but_logged(caplog: pytest.LogCaptureFixture) -> None:
     proxy = await listed(Engine(EngineModel("silent", ()), chat_model("loud")))
-    assert list(proxy.catalogue.by_id) == ["loud"]
+    assert list(proxy.catalogue.ids) == ["loud"]
     assert [vars(record)["model"] for record in caplog.records if record.levelno == logging.WARNING] == ["silent"]
 
 
 async def test_two_models_with_one_short_id_are_listed_by_their_full_ones() -> None:
     proxy = await listed(Engine(chat_model("a/m"), chat_model("b/M"), chat_model("c/other")))
-    assert list(proxy.catalogue.by_id) == ["a/m", "b/M", "c/other", "other"]
+    assert list(proxy.catalogue.ids) == ["a/m", "b/M", "c/other", "other"]
 
 
 async def test_a_model_that_is_listed_twice_is_one() -> None:
     proxy = await listed(Engine(chat_model("a/m"), chat_model("a/m"), chat_model("x")))
-    assert list(proxy.catalogue.by_id) == ["a/m", "m", "x"]
+    assert list(proxy.catalogue.ids) == ["a/m", "m", "x"]
 
 
 async def test_models_come_and_go_with_each_look() -> None:
@@ -157,7 +166,7 @@ async def test_models_come_and_go_with_each_look() -> None:
     for now in ((chat_model("b"),), (), (chat_model("a"), chat_model("b"))):
         engine.now = now
         await proxy.refresh()
-        assert list(proxy.catalogue.by_id) == [each.name for each in now]
+        assert list(proxy.catalogue.ids) == [each.name for each in now]
 
 
 async def test_an_unchanged_engine_leaves_the_catalogue_alone() -> None:
@@ -176,9 +185,9 @@ async def test_a_busy_engine_stays_listed_until_the_third_timeout() -> None:
     engine.now = UpstreamTimeoutError("busy")
     for _ in range(TIMEOUTS_UNTIL_DOWN - 1):
         await proxy.refresh()
-        assert list(proxy.catalogue.by_id) == ["a"]
+        assert list(proxy.catalogue.ids) == ["a"]
     await proxy.refresh()
-    assert not proxy.catalogue.by_id
+    assert not proxy.catalogue.models
 
 
 async def test_only_timeouts_in_a_row_count() -> None:
@@ -189,7 +198,7 @@ async def test_only_timeouts_in_a_row_count() -> None:
         await proxy.refresh()
         engine.now = (chat_model("a"),)
         await proxy.refresh()
-        assert list(proxy.catalogue.by_id) == ["a"]
+        assert list(proxy.catalogue.ids) == ["a"]
 
 
 @pytest.mark.parametrize("error", [UpstreamUnreachableError("refused"), UpstreamProtocolError("not HTTP")])
@@ -198,13 +207,13 @@ async def test_an_engine_that_is_gone_leaves_the_list_at_once_and_may_come_back(
     proxy = await listed(engine)
     engine.now = error
     await proxy.refresh()
-    assert not proxy.catalogue.by_id
+    assert not proxy.catalogue.models
     gone = await refused(proxy, CHAT, model="a", messages=HELLO)
     assert (type(gone), gone.status, gone.code, gone.param) == (UnavailableError, 503, "model_unavailable", "model")
     assert dict(gone.headers)[b"retry-after"].isdigit()
     engine.now = (chat_model("a"),)
     await proxy.refresh()
-    assert list(proxy.catalogue.by_id) == ["a"]
+    assert list(proxy.catalogue.ids) == ["a"]
 
 
 async def test_a_busy_engine_that_stays_listed_still_answers() -> None:
@@ -344,6 +353,109 @@ async def test_an_engine_that_fails_keeps_its_words_inside() -> None:
         error = await refused(proxy, endpoint, **members)
         assert type(error) is EngineFailedError
         assert CANARY not in json.dumps(error.body())
+
+
+# Names: models-api.md item 3
+
+NAMES = Declared("org/Tiny", aliases=("small",), floating_aliases=("tiny-latest",))
+MESSAGES = "/v1/messages"
+
+
+class Claude(Engine):
+    """Answers as Anthropic does."""
+
+    async def answer(self, endpoint: str, body: Body) -> Answer:
+        assert endpoint == MESSAGES
+        assert isinstance(body, dict)
+        message = {"type": "message", "model": body["model"]}
+        if b"true" not in msgspec.json.encode(body.get("stream")):
+            return message
+        return Stream(self._events(message))
+
+    async def _events(self, message: Json) -> AsyncGenerator[Json]:
+        yield {"type": "message_start", "message": message}
+        yield {"type": "message_stop"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [("org/Tiny", "org/Tiny"), ("tiny", "tiny"), ("small", "small"), ("tiny-latest", "org/Tiny")],
+)
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("endpoint", [CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES])
+async def test_an_answer_is_under_the_id_that_was_asked_for_and_a_floating_aliases_under_the_canonical_one(
+    endpoint: str, asked: str, answered: str, *, stream: bool
+) -> None:
+    content: Json = {EMBEDDINGS: {"input": "a"}, COMPLETIONS: {"prompt": "a"}}.get(endpoint, {"messages": HELLO})
+    engine: Any = Claude(chat_model("inner")) if endpoint == MESSAGES else llama_engine(embeds=endpoint == EMBEDDINGS)
+    proxy = await inference_proxy(engine, FILES, NAMES)
+    answer = await proxy.answer(
+        endpoint, body_of({**content, "model": asked, "max_tokens": 5, **({"stream": True} if stream else {})})
+    )
+    events = [answer] if isinstance(answer, dict) else [event async for event in answer]
+    assert isinstance(answer, dict) == (not stream or endpoint == EMBEDDINGS)
+    models = {name for event in events for name in (event.get("model"), event.get("message", {}).get("model")) if name}
+    assert models == {answered}
+
+
+def llama_engine(*, embeds: bool) -> DetectedEngine:
+    http = FakeHttpClient(FakeLlama("inner", writes=["hello"], embeds=embeds))
+    return DetectedEngine(EngineConnection(http, "http://engine", 7.0))
+
+
+@pytest.mark.parametrize(
+    ("asked", "routed", "answered"),
+    [
+        ("gpt-9", RoutedModel("org/Tiny", "gpt-9"), "gpt-9"),
+        ("newest", RoutedModel("org/Tiny", "org/Tiny"), "org/Tiny"),
+        ("gpt-9", RoutedModel("tiny", "gpt-9"), "gpt-9"),
+        ("gpt-9", RoutedModel("org/Tiny", "made up\n"), "gpt-9"),
+        ("tiny", RoutedModel("org/Other", "org/Other"), "tiny"),
+    ],
+    ids=["alias", "floating alias", "by an alias of ours", "under a third name", "a name that is signed"],
+)
+async def test_a_name_of_the_gateways_means_what_it_says_where_nobody_else_has_it(
+    asked: str, routed: RoutedModel, answered: str
+) -> None:
+    """models-api.md items 3 and 13."""
+    engine = Engine(chat_model("org/Tiny"), chat_model("org/Other"))
+    proxy = await inference_proxy(engine)
+    answer = await proxy.answer(CHAT, body_of({"model": asked, "messages": HELLO}), routed)
+    assert isinstance(answer, dict)
+    assert answer["model"] == answered
+
+
+async def test_a_name_that_nobody_gave_is_not_found() -> None:
+    proxy = await inference_proxy(Engine(chat_model("org/Tiny")))
+    for routed in (None, RoutedModel("org/none", "gpt-9")):
+        with pytest.raises(ModelNotFoundError):
+            await proxy.answer(CHAT, body_of({"model": "gpt-9", "messages": HELLO}), routed)
+
+
+async def test_an_operators_word_stands_over_the_engines_and_two_claims_on_an_id_leave_the_later_one_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engine = Engine(chat_model("a"), chat_model("b"), chat_model("c"))
+    declared = (Declared("a", aliases=("x",), tasks=("embed",)), Declared("b", aliases=("x",)))
+    proxy = await inference_proxy(engine, None, *declared)
+    assert [(model.id, model.tasks) for model in proxy.catalogue.models] == [("a", ("embed",)), ("c", ("generate",))]
+    assert proxy.catalogue.models[0].evidence == (Evidence("embed", "declared"),)  # models-api.md item 12
+    errors = [vars(each)["collision"] for each in caplog.records if each.levelno == logging.ERROR]
+    assert errors == ["The models a and b both claim the ID x."]
+
+
+# Draining: models-api.md item 4
+
+
+async def test_models_that_drain_say_so_and_still_answer() -> None:
+    proxy = await inference_proxy(Engine(chat_model("a")))
+    changed = proxy.published.change
+    proxy.drain()
+    assert changed.is_set()
+    assert {row["status"] for row in rows_of(proxy)} == {"draining"}
+    await proxy.refresh()
+    assert {row["status"] for row in rows_of(proxy)} == {"draining"}
+    assert await whole(proxy, CHAT, model="a", messages=HELLO)
 
 
 # Embeddings

@@ -4,15 +4,20 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import pytest
 
+from privity.catalogue.model import Evidence
 from privity.roles.proxy.app import _LIMITS, MAX_UNSTRUCTURED_BODY, MAX_UPLOAD, build_app
 from privity.roles.proxy.guard import Guard
+from privity.testing.adversary_models import CHAT as CHAT_MODEL
+from privity.testing.adversary_models import EMBED
 from privity.testing.fake_deployment import FakeDeployment
 from privity.testing.fake_http import SentRequest
 from privity.testing.proxy_rig import CHAT, Rig
+from privity.transport.cors import Cors
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.server import listening
 from privity.transport.tasks import Background
@@ -21,6 +26,7 @@ from privity.transport.web import MAX_BODY
 BODY = b'{"model": "m", "messages": []}'
 FORM = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nb\r\n--x--\r\n'  # fmt: skip  # noqa: E501
 FORM_TYPE = ("content-type", "multipart/form-data; boundary=x")
+ORIGINS = ("https://app.example",)
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
 UNSTRUCTURED = "/unstructured/general/v0/general"
 
@@ -29,8 +35,10 @@ UNSTRUCTURED = "/unstructured/general/v0/general"
 async def proxy() -> AsyncIterator[tuple[str, Rig]]:
     async with Background() as background:
         rig = Rig(FakeDeployment({"object": "x", "id": "c1"}), background)
-        guard = Guard("127.0.0.1", (), ("https://app.example",))
-        async with listening(build_app(rig.proxy, guard, background), "127.0.0.1", 0, "proxy") as url:
+        guard = Guard("127.0.0.1", (), ORIGINS)
+        async with listening(
+            build_app(rig.proxy, rig.models, guard, background, Cors(ORIGINS)), "127.0.0.1", 0, "proxy"
+        ) as url:
             yield url, rig
 
 
@@ -49,6 +57,7 @@ async def ask(
     [
         ("/v1/models", "/v1/models"),
         ("/v1/models?limit=1000&unknown=%00", "/v1/models"),
+        ("/v1/models/m", "/v1/models/m"),
         ("/v1/models/chat", "/v1/models/chat"),
         ("/v1/models/org/chat", "/v1/models/org%2Fchat"),
         ("/v1/models/org%2Fchat", "/v1/models/org%2Fchat"),
@@ -59,7 +68,8 @@ async def ask(
 )
 async def test_models_are_asked_for_under_an_encoded_id(asked: str, url: str) -> None:
     status, _, sent = await ask("GET", asked)
-    assert (status, [each.url for each in sent]) == (200, [f"http://gateway{url}"])
+    known = url in {"/v1/models", "/v1/models/m"}
+    assert (status, [each.url for each in sent]) == (200 if known else 404, [f"http://gateway{url}?detail=full"])
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/v1/embeddings", "/v1/messages"])
@@ -173,3 +183,97 @@ async def test_a_bad_answer_is_a_clean_error_and_no_defect(
     assert (response.status, error["code"]) == (502, "answer_not_authentic")
     assert "defect" not in caplog.text
     assert "canary" not in caplog.text + error["message"]
+
+
+# Models
+
+
+class Got(NamedTuple):
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def get(client: PooledHttpClient, url: str, *headers: tuple[bytes, bytes], method: str = "GET") -> Got:
+    async with await client.request(method, url, headers=headers, head_timeout=20) as response:
+        return Got(response.status, dict(response.headers), await response.read(1 << 20))
+
+
+async def test_an_app_gets_verified_rows_and_each_of_them_alone_with_its_evidence() -> None:
+    """models-api.md items 3, 12 and 13."""
+    async with proxy() as (url, rig), PooledHttpClient() as client:
+        evidence = tuple(Evidence(task, "engine") for task in CHAT_MODEL.tasks)
+        rig.deployment.models = (replace(CHAT_MODEL, evidence=evidence), EMBED)
+        listed = await get(client, f"{url}/v1/models?unknown=1&limit=1000")
+        rows = listed.json()["data"]
+        assert [row["id"] for row in rows] == ["org/chat", "chat", "chat-latest", "org/embed", "embed"]
+        assert {row["verified"] for row in rows} == {True}
+        assert {row.get("canonical") for row in rows[1:3]} == {"org/chat"}
+        for row in rows[:3]:
+            for asked in (row["id"], row["id"].replace("/", "%2F")):
+                one = (await get(client, f"{url}/v1/models/{asked}")).json()
+                assert one.pop("evidence") == {task: {"source": "engine"} for task in CHAT_MODEL.tasks}
+                assert one.pop("health") == {"replicas": 1}
+                assert one == row
+        again = await get(client, f"{url}/v1/models", (b"if-none-match", listed.headers[b"etag"]))
+        assert (again.status, again.body) == (304, b"")
+
+
+async def test_an_app_is_told_how_many_rows_were_dropped() -> None:
+    """models-api.md item 13."""
+    async with proxy() as (url, rig), PooledHttpClient() as client:
+        genuine = rig.deployment.listed()
+        rig.deployment.listed = lambda: [*genuine, EMBED]  # type: ignore[method-assign]
+        got = await get(client, f"{url}/v1/models")
+        assert [row["id"] for row in got.json()["data"]] == ["m"]
+        assert got.headers[b"privity-models-dropped"] == b"unsigned=1"
+        for path in ("/v1/models/embed", "/v1/models/org%2Fembed", "/v1/models/none"):
+            error = await get(client, url + path)
+            assert (error.status, error.json()["error"]["code"]) == (404, "model_not_found")
+        called = await client.request("POST", url + CHAT, body=b'{"model": "embed", "messages": []}', head_timeout=20)
+        async with called:
+            error = json.loads(await called.read(1 << 20))["error"]
+        assert (called.status, error["code"], error["param"]) == (404, "model_not_found", "model")
+        assert rig.deployment.asked == []
+
+
+async def test_an_app_that_waits_is_answered_when_the_list_changes() -> None:
+    """models-api.md item 10."""
+    async with proxy() as (url, rig), PooledHttpClient() as client:
+        etag = (await get(client, f"{url}/v1/models")).headers[b"etag"].decode().strip('"')
+        nothing = await get(client, f"{url}/v1/models?wait={etag}&timeout=0")
+        assert nothing.status == 304
+        async with asyncio.TaskGroup() as group:
+            waits = group.create_task(get(client, f"{url}/v1/models?wait={etag}&timeout=60"))
+            while not rig.time.pauses:  # noqa: ASYNC110  # it has asked the gateway
+                await asyncio.sleep(0)
+            rig.deployment.models = (EMBED,)
+        assert [row["id"] for row in waits.result().json()["data"]] == ["org/embed", "embed"]
+
+
+async def test_a_list_that_is_refused_is_refused_to_those_who_wait_too() -> None:
+    async with proxy() as (url, rig), PooledHttpClient() as client:
+        key = (b"authorization", b"Bearer k")
+        etag = (await get(client, f"{url}/v1/models", key)).headers[b"etag"].decode().strip('"')
+        async with asyncio.TaskGroup() as group:
+            waits = group.create_task(get(client, f"{url}/v1/models?wait={etag}&timeout=60", key))
+            while not rig.time.pauses:  # noqa: ASYNC110  # it has asked the gateway
+                await asyncio.sleep(0)
+            rig.deployment.keys = {b"Bearer other"}
+        assert waits.result().status == 401
+        assert waits.result().json()["error"]["message"] == "invalid API key"
+
+
+async def test_a_page_of_a_listed_origin_may_read_the_list_and_no_other() -> None:
+    """models-api.md item 9."""
+    async with proxy() as (url, _), PooledHttpClient() as client:
+        asks = (b"access-control-request-method", b"GET")
+        origin = (b"origin", b"https://app.example")
+        preflight = await get(client, f"{url}/v1/models", origin, asks, method="OPTIONS")
+        assert (preflight.status, preflight.headers[b"access-control-allow-origin"]) == (204, origin[1])
+        assert (await get(client, f"{url}/v1/models", origin)).headers[b"access-control-allow-origin"] == origin[1]
+        other = await get(client, f"{url}/v1/models", (b"origin", b"https://evil.example"), asks, method="OPTIONS")
+        assert (other.status, b"access-control-allow-origin" in other.headers) == (403, False)

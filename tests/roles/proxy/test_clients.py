@@ -17,6 +17,7 @@ from privity.testing.fake_deployment import CHAT_ANSWER, FakeDeployment
 from privity.testing.fake_http import SentRequest
 from privity.testing.proxy_rig import Rig
 from privity.testing.tampering_gateway import TamperingGateway
+from privity.transport.cors import Cors
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.server import listening
 from privity.transport.tasks import Background
@@ -56,7 +57,7 @@ async def proxy(answer: Any) -> AsyncIterator[tuple[str, TamperingGateway]]:
         PooledHttpClient() as http,
     ):
         rig = Rig(deployment, background, http=http, gateway=gateway)
-        app = build_app(rig.proxy, Guard("127.0.0.1", (), ()), background)
+        app = build_app(rig.proxy, rig.models, Guard("127.0.0.1", (), ()), background, Cors(()))
         async with listening(app, "127.0.0.1", 0, "proxy") as url:
             path = "/v1/messages" if isinstance(answer, list) and "type" in answer[0] else "/v1/chat/completions"
             for _ in range(2):  # what the gateway collects

@@ -12,13 +12,19 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from privity.errors import ApiError
+from privity.catalogue.catalogue import Catalogue
+from privity.catalogue.projections import full_list
+from privity.errors import ApiError, ModelNotFoundError
 from privity.http import header
 from privity.protocol.endpoints import endpoint_of
 from privity.protocol.event_stream import EventStreamParser
+from privity.protocol.routed_model import ACCEPTS, UNSIGNED_NAMES
+from privity.roles.inference_proxy.signing import LIFETIME
+from privity.roles.proxy.vouching import UnsignedModels
 from privity.testing.adversary import WHOLE, Defect, Passing, Seen
+from privity.testing.adversary_models import CHAT, LISTS, MODELS, exceeds
 from privity.testing.adversary_streams import stream_defects
-from privity.testing.fake_deployment import CHAT_ANSWER, FakeDeployment
+from privity.testing.fake_deployment import CHAT_ANSWER, NOW, FakeDeployment
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest
 from privity.testing.proxy_rig import Answered, Rig
 from privity.testing.tampering_gateway import REQUESTS, RequestDefect, TamperingGateway
@@ -113,7 +119,7 @@ neither that it is the last one, nor its name, nor what is plain, nor that one a
 
 UNDETECTABLE_IN_REQUESTS = {
     *("drop the last value", "rename the last value", "send it to another endpoint"),
-    *("alter the model", "alter max_tokens", "alter n"),
+    *("alter the model", "alter max_tokens", "alter n", "let it accept names of the gateway's"),
 }
 """Of these, alterations of what is plain, of which one endpoint has more than another."""
 
@@ -281,3 +287,79 @@ async def test_each_defect_fits_some_answer(make_rig: Callable[..., Rig]) -> Non
         await attack.begin()
         untried -= (await attack.undetected(stream_defects(4)))[1]
     assert untried == set()
+
+
+# Lists: models-api.md item 13
+
+
+class Listing:
+    """A proxy behind a gateway that tampers with what its deployment serves."""
+
+    def __init__(self, make_rig: Callable[..., Rig], user: UnsignedModels | None) -> None:
+        self.deployment = FakeDeployment()
+        self.deployment.models = MODELS
+        self.gateway = TamperingGateway(self.deployment.server)
+        self.rig = make_rig(self.deployment, http=FakeHttpClient(self.gateway.server), unsigned_models=user)
+
+    async def rows(self) -> dict[str, Any]:
+        self.rig.time.move(1)
+        return await self.rig.rows()
+
+
+HIDDEN = {"hide a model", "hide an alias", "hide a task", "lower the context", "reverse the order", "repeat a model"}
+HONEST = [(model.id, each) for model in MODELS for each in model.ids]
+
+
+@pytest.mark.parametrize("user", [None, "allow", "mark", "drop"])
+@pytest.mark.parametrize("name", LISTS)
+async def test_what_is_verified_of_a_tampered_list_is_what_was_signed(
+    make_rig: Callable[..., Rig], user: UnsignedModels | None, name: str
+) -> None:
+    listing = Listing(make_rig, user)
+    honest = await listing.rows()
+    assert [(row.get("canonical", each), each) for each, row in honest.items()] == HONEST
+    listing.gateway.list_defect = LISTS[name]
+    rows = await listing.rows()
+    by_id = {each: model for model in MODELS for each in model.ids}
+    for each, row in rows.items():
+        if row.get("verified"):
+            names = ("aliases", "floating_aliases")
+            verified = {name: [alias for alias in row.get(name, ()) if rows[alias].get("verified")] for name in names}
+            assert exceeds(row | verified, by_id[each]) == []
+        else:
+            assert user in ("allow", "mark")
+            assert row.get("verified", None if user == "allow" else False) in (False, None)
+    if name in HIDDEN:
+        assert all(row["verified"] for row in rows.values())
+        assert set(rows) <= set(honest)
+
+
+@pytest.mark.parametrize("user", [None, "drop"])
+async def test_a_list_of_before_is_none_once_its_statements_are_over(
+    make_rig: Callable[..., Rig], user: UnsignedModels | None
+) -> None:
+    listing = Listing(make_rig, user)
+    before = json.loads(full_list(Catalogue(listing.deployment.listed(), NOW).view()).body())
+    listing.gateway.list_defect = lambda listed: listed.update(before)
+    assert list(await listing.rows()) == [each for _, each in HONEST]
+    listing.rig.time.move(LIFETIME.total_seconds())
+    assert await listing.rows() == {}
+    for each in CHAT.ids:
+        with pytest.raises(ModelNotFoundError):
+            await listing.rig.chat(model=each)
+
+
+@pytest.mark.parametrize("user", [None, "allow", "mark", "drop"])
+async def test_a_signed_name_is_never_sent_so_that_another_model_may_answer(
+    make_rig: Callable[..., Rig], user: UnsignedModels | None
+) -> None:
+    """Whatever the gateway did to the list before."""
+    for defect in LISTS.values():
+        listing = Listing(make_rig, user)
+        listing.gateway.list_defect = defect
+        rows = await listing.rows()
+        for each in rows:
+            answered = await listing.rig.chat(model=each)
+            assert answered.status == 200
+            accepts = header(listing.deployment.asked[-1].request.headers, ACCEPTS)
+            assert accepts == (None if rows[each].get("verified") else UNSIGNED_NAMES)

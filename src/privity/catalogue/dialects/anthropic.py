@@ -19,9 +19,6 @@ MAX_LIMIT = 1000
 """Rows of a page that a client may ask for (the reference: 1 to 1000)."""
 
 DEFAULT_LIMIT = 20
-"""Rows of a page where a client doesn't say (the reference)."""
-
-DEFAULT_LIMIT = 20
 """Rows of a page where a client of Anthropic's API, which has pages, doesn't say (the reference)."""
 
 _CURSORS = ("after_id", "before_id")

@@ -11,6 +11,8 @@ from privity.roles.gateway.models import GatewayModels
 from privity.roles.gateway.secret_services import SecretServices
 from privity.transport.cors import Cors
 from privity.transport.models_api.routes import models_routes
+from privity.transport.openapi.document import document_route
+from privity.transport.openapi.gateway import gateway_document
 from privity.transport.tasks import Background
 from privity.transport.web import PLAIN, Handler, Reply, Request, StreamReply, WebApp
 
@@ -47,7 +49,7 @@ def build_app(
     # Documents (`/unstructured/`) name no model, and nothing that reads them is behind this gateway.
     routed = (endpoint for endpoint in ENDPOINTS if endpoint.form is not Form.WHOLE)
     routes: dict[str, dict[str, Handler]] = {endpoint.path: {"POST": forwarder.send} for endpoint in routed}
-    routes |= models_routes(models, collapses)
+    routes |= models_routes(models, collapses) | document_route(gateway_document())
     routes[PATH] = {"POST": agree}
     routes["/privatemode/v1/attest"] = {"POST": attest}
     return WebApp(routes, background, error_headers=[PLAIN], cors=cors)

@@ -16,6 +16,9 @@ NEEDS_RESTART = ("host", "port", "mesh_ca", "secret_services", "answer_timeout")
 _NAMES = {"deprecated_at": "deprecated"}
 """Keys of the file that are called otherwise here."""
 
+_ABSENT = {"visible_to": "everybody"}
+"""What it means that nothing is given, where that isn't nothing."""
+
 
 def difference(old: GatewayFile, new: GatewayFile) -> list[str]:
     """Return what changed, one line each: never a key, nor its digest."""
@@ -82,13 +85,14 @@ def _value(
 ) -> Iterator[str]:
     before, after = getattr(old, attribute), getattr(new, attribute)
     if before != after:
-        yield f"{label} {_text(before)} → {_text(after)}"
+        absent = _ABSENT.get(attribute, "nothing")
+        yield f"{label} {_text(before) or absent} → {_text(after) or absent}"
 
 
 def _text(value: object) -> str:
     match value:
-        case None | () | frozenset(()):
-            return "nothing"
+        case None:
+            return ""
         case bool():
             return "true" if value else "false"
         case tuple():

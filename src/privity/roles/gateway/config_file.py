@@ -6,11 +6,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from privity.catalogue.records_file import GROUP, take_models
-from privity.catalogue.toml_kinds import FLAG, Kind, name, one_of, whole_number
-from privity.catalogue.toml_reader import MAX_FILE_BYTES, Document, Table
 from privity.errors import StartError
 from privity.roles.gateway.config import ANSWER_TIMEOUT, Served
 from privity.roles.gateway.keys import Key
+from privity.toml.kinds import FLAG, Kind, name, one_of, whole_number
+from privity.toml.reader import MAX_FILE_BYTES, Document, Table
 from privity.transport.http_client.request import split_url
 
 HOST = "127.0.0.1"

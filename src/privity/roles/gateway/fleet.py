@@ -4,11 +4,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from privity.catalogue.catalogue import Catalogue, View
-from privity.catalogue.declared import Declared, apply
+from privity.catalogue.declared import Declared, apply, shadowed
 from privity.catalogue.merge import without_collisions
 from privity.catalogue.model import Model, Status
 from privity.errors import UnavailableError
@@ -22,7 +22,11 @@ PUBLISH_SECONDS = 0.2
 MAX_REMEMBERED = 50_000
 """Models whose `created` is remembered while nobody serves them."""
 
+MAX_LOGGED = 20
+"""IDs in one line of the log: those of thousands of models would be written five times a second."""
+
 _BEST_FIRST: tuple[Status, ...] = ("available", "degraded", "unknown")
+_RANK = {status: place for place, status in enumerate(_BEST_FIRST)}
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,6 +34,17 @@ _LOG = logging.getLogger(__name__)
 def utc_now() -> datetime:
     """Return the time."""
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A replica's record, and the fleet's that was made of it."""
+
+    served: Model
+    served_ids: tuple[str, ...]
+    rank: int
+    record: Model
+    ids: tuple[str, ...]
 
 
 class Fleet:
@@ -51,27 +66,48 @@ class Fleet:
         self.clock = clock
         self._now = now
         self._created: dict[str, int] = {}
+        self._known: dict[str, _Known] = {}
+        self._places: dict[str, list[int]] = {}
+        self._named: frozenset[str] = frozenset()
+        self._owners: dict[str, tuple[str, ...]] = {}
+        self._claims: object = None
+        self._left_out: frozenset[str] = frozenset()
         self._collisions: frozenset[tuple[str, str, str]] = frozenset()
         self._seen: object = None
         self._published_at = -PUBLISH_SECONDS
         self._timer: asyncio.TimerHandle | None = None
+        self._met: dict[str, Replica] = {}
 
     @property
     def catalogue(self) -> Catalogue:
         """What is served now."""
         return self.published.catalogue
 
+    async def meet(self, urls: Iterable[str]) -> None:
+        """Ask the replicas that are new, so that `configure` takes ones of which it is known what they serve."""
+        known = {replica.url for replica in self.replicas}
+        self._met = {url: Replica(url, self.clock) for url in urls if url not in known}
+        await asyncio.gather(*(replica.poll(self._http) for replica in self._met.values()))
+
     def configure(self, urls: Iterable[str], draining: frozenset[str], declared: Sequence[Declared]) -> list[Replica]:
-        """Take other replicas and declarations; those that stay keep their state. To be published when they were asked.
+        """Take other replicas and declarations, to be published next; replicas that stay keep their state.
 
         Returns:
-            The new replicas, which nobody asked yet.
+            The new replicas. Those that weren't met serve nothing before they were asked.
         """
         known = {replica.url: replica for replica in self.replicas}
-        self.replicas = tuple(known.get(url) or Replica(url, self.clock) for url in dict.fromkeys(urls))
+        self.replicas = tuple(
+            known.get(url) or self._met.get(url) or Replica(url, self.clock) for url in dict.fromkeys(urls)
+        )
+        self._met = {}
         for replica in self.replicas:
             replica.drains = replica.url in draining
         self._declared = tuple(declared)
+        self._places = {}
+        for place, each in enumerate(self._declared):
+            self._places.setdefault(each.id, []).append(place)
+        self._named = frozenset(name for each in self._declared for name in each.further_ids)
+        self._known, self._claims = {}, None
         return [replica for replica in self.replicas if replica.url not in known]
 
     async def poll(self, replica: Replica) -> None:
@@ -111,37 +147,85 @@ class Fleet:
         """Publish what is served now, whenever the last time was."""
         self.close()
         self._published_at = self.clock()
-        catalogue = Catalogue(self._together(), self._now(), self.catalogue)
+        now = self._now()
+        catalogue = Catalogue(self._together(now), now, self.catalogue)
         changed = catalogue.models != self.catalogue.models
         self.published.publish(catalogue)
         self._seen = self._state()
-        if changed:
-            _LOG.info("models changed", extra={"models": ", ".join(catalogue.ids) or "none"})
+        if changed and _LOG.isEnabledFor(logging.INFO):
+            _LOG.info("models changed", extra={"models": _shown(list(catalogue.ids))})
 
-    def _together(self) -> list[Model]:
+    def _together(self, now: datetime) -> list[Model]:
         """Return one record for each model, whoever serves it; of two models that claim one ID the first has it."""
-        now = self.clock()
-        records: dict[str, tuple[Model, set[Status]]] = {}
-        for replica in self.replicas:
-            status = replica.health.status(now)
-            for model in replica.serves:
-                records.setdefault(model.id, (model, set()))[1].add(status)
-        served = [self._record(model, statuses) for model, statuses in records.values()]
+        self._look_over(self._served(), now)
         if len(self._created) > MAX_REMEMBERED:
-            self._created = {model.id: model.created for model in served}
-        kept, collisions = without_collisions(apply(self._declared, served, narrow=True))
-        self._log_collisions(frozenset((each.claimed, each.first, each.second) for each in collisions))
-        return kept
+            self._created = {model_id: self._created[model_id] for model_id in self._known}
+        known = self._known.values()
+        usable = [each for each in known if each.record.tasks and not each.record.lifecycle.is_retired(now)]
+        claims = ([each.served_ids for each in known], [each.ids for each in usable])
+        if claims != self._claims:
+            self._claims = claims
+            self._settle([each.record for each in usable])
+        return [each.record for each in usable if each.record.id not in self._left_out]
 
-    def _record(self, model: Model, statuses: set[Status]) -> Model:
+    def _settle(self, usable: list[Model]) -> None:
+        """Decide who has the IDs that several claim."""
+        kept, collisions = without_collisions(usable)
+        self._left_out = frozenset(model.id for model in usable) - {model.id for model in kept}
+        naming = [each for each in self._declared if each.further_ids]
+        left_out = [
+            *shadowed(naming, [each.served for each in self._known.values()] if naming else ()),
+            *((each.claimed, each.first, each.second) for each in collisions),
+        ]
+        self._log_collisions(frozenset(left_out))
+
+    def _served(self) -> dict[str, tuple[Model, int]]:
+        """Return the first record of each model, and the rank of its best status."""
+        seconds = self.clock()
+        served: dict[str, tuple[Model, int]] = {}
+        for replica in self.replicas:
+            of_replica = _RANK[replica.health.status(seconds)]
+            for model in replica.serves:
+                rank = max(of_replica, _RANK[model.status])
+                first, best = served.get(model.id, (model, rank))
+                served[model.id] = (first, min(best, rank))
+        return served
+
+    def _look_over(self, served: dict[str, tuple[Model, int]], now: datetime) -> None:
+        """Bring the fleet's records up to date. What was made of a replica's record is kept while that is the same."""
+        known: dict[str, _Known] = {}
+        new: set[str] = set()
+        for model_id, (model, rank) in served.items():
+            old = self._known.get(model_id)
+            if old is None or old.served is not model or old.rank != rank:
+                old = _Known(model, model.ids, rank, model, ())
+                new.add(model_id)
+            known[model_id] = old
+        owners = {model_id: each.served_ids for model_id, each in known.items() if self._has_declared_id(each)}
+        if owners != self._owners:  # an alias isn't laid over where another model has it
+            self._owners, new = owners, set(known)
+        concerned = [each for model_id, each in known.items() if model_id in new or model_id in owners]
+        own = [self._record(each.served, each.rank, now) for each in concerned]
+        places = {place for each in concerned for name in each.served_ids for place in self._places.get(name, ())}
+        declared = [self._declared[place] for place in sorted(places)]
+        for each, record in zip(concerned, apply(declared, own, narrow=True), strict=True):
+            if record.id in new:
+                known[record.id] = replace(each, record=record, ids=record.ids)
+        self._known = known
+
+    def _has_declared_id(self, known: _Known) -> bool:
+        return not self._named.isdisjoint(known.served_ids)
+
+    def _record(self, model: Model, rank: int, now: datetime) -> Model:
         """Return a replica's record as the fleet's. `created` stays what it was, whichever replica is the first."""
-        created = self._created[model.id] = min(model.created, self._created.get(model.id, model.created))
-        return replace(model, created=created, status=min(statuses, key=_BEST_FIRST.index))
+        said = model.created or int(now.timestamp())  # nobody knows its release: it joins now
+        created = self._created[model.id] = min(said, self._created.get(model.id, said))
+        return replace(model, created=created, status=_BEST_FIRST[rank])
 
     def _log_collisions(self, collisions: frozenset[tuple[str, str, str]]) -> None:
-        for claimed, kept, left_out in collisions - self._collisions:
-            extra = {"id": claimed, "kept": kept, "left_out": left_out}
-            _LOG.error("two models claim one ID; the later one is left out", extra=extra)
+        for claimed, owner, other in sorted(collisions - self._collisions):
+            extra = {"id": claimed, "owner": owner, "left_out": other}
+            _LOG.error("two models claim one ID; the first has it, a declared alias never does", extra=extra)
         self._collisions = collisions
 
     def find(self, asked: str, view: View) -> Model:
@@ -155,8 +239,7 @@ class Fleet:
         entry = view.get(asked)
         if entry is not None:
             return entry.model
-        if asked not in self.catalogue.by_id:
-            self._check_is_unknown(asked, view)
+        self._check_is_unknown(asked, view)  # also where others can use it: that there is one must not show
         return view.find(asked)
 
     def _check_is_unknown(self, asked: str, view: View) -> None:
@@ -191,3 +274,9 @@ class Fleet:
         heard = [replica.health.last_heard for replica in serving if replica.health.last_heard is not None]
         age = {"age_seconds": round(self.clock() - max(heard), 1)} if heard else {}
         return {"replicas": len(serving)} | age
+
+
+def _shown(ids: list[str]) -> str:
+    """Return IDs for the log."""
+    more = f" and {len(ids) - MAX_LOGGED} more" if len(ids) > MAX_LOGGED else ""
+    return (", ".join(ids[:MAX_LOGGED]) or "none") + more

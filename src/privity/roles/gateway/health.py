@@ -30,6 +30,7 @@ class Health:
         self._good = 0
         self._bad = 0
         self._silent = 0
+        self._is_unsure = False
         self._failed_answers = 0
         self._last_failed_answer = 0.0
 
@@ -42,12 +43,13 @@ class Health:
         """Return what a list says of a model that only this replica serves."""
         if self._failed_answers >= FAILED_ANSWERS and now - self._last_failed_answer < PENALTY_SECONDS:
             return "degraded"
-        return "unknown" if self._silent or self._bad else "available"
+        return "unknown" if self._is_unsure or self._bad else "available"
 
     def looked(self, now: float) -> None:
         """Take note of a look that succeeded."""
         self.last_heard = now
         self._bad = self._silent = 0
+        self._is_unsure = False
         self._good += 1
         if self._good >= (RISE if self._was_down else 1):
             self._is_up = True
@@ -62,6 +64,7 @@ class Health:
     def timed_out(self) -> None:
         """Take note of a look that had no answer in time."""
         self._good = 0
+        self._is_unsure = True
         self._silent += 1
         if self._silent >= FALL:
             self._fall()
@@ -69,9 +72,7 @@ class Health:
     def answered(self, now: float) -> None:
         """Take note of the answer to a request, whatever it says."""
         self.last_heard = now
-        self._bad = self._failed_answers = 0
-        if self._silent:
-            self._silent = 1  # it serves, whatever the looks say
+        self._bad = self._silent = self._failed_answers = 0  # it serves, whatever the looks say
 
     def answer_failed(self, now: float) -> None:
         """Take note of a request whose answer says that the engine failed, or never came."""

@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from privity.errors import UnauthorizedError
@@ -14,7 +14,7 @@ class Key:
     """An API key, of which only the digest is known."""
 
     name: str
-    sha256: str
+    sha256: str = field(repr=False)
     """Of the key, 64 hex digits."""
     groups: frozenset[str] = frozenset()
     """What decides which models it may use."""
@@ -37,8 +37,9 @@ class Keys:
         """
         if not self._by_digest:
             return None
-        digest = sha256(_given(headers)).digest()
-        key = self._by_digest.get(digest)
+        given = _given(headers)
+        digest = sha256(given).digest()
+        key = self._by_digest.get(digest) if given else None
         if key is None or not hmac.compare_digest(bytes.fromhex(key.sha256), digest):
             raise UnauthorizedError("The API key is missing, or not one that this gateway knows.")
         return key.groups

@@ -79,12 +79,12 @@ class _Gateway:
         self._poll_seconds = poll_seconds
 
     async def take(self, served: Served) -> None:
-        """Serve by another configuration. The replicas that are new were asked once when this returns."""
+        """Serve by another configuration, all of it at one moment: when the replicas that are new were asked once."""
+        await self.fleet.meet(served.inference_proxies)
         self.models.keys = Keys(served.keys)
         self.cors.allow(served.allowed_origins)
         self.served = served
         new = self.fleet.configure(served.inference_proxies, served.draining, served.declared)
-        await asyncio.gather(*(self.fleet.poll(replica) for replica in new))
         self.fleet.publish()
         for replica in new:
             self._background.start(self._poll_for_ever(replica), "replica watch")

@@ -32,8 +32,9 @@ class GatewayModels:
 
     async def retrieve(self, request: Request, asked: str) -> Retrieved:
         """Return one model; raises as `Fleet.find`, or `UnauthorizedError`."""
-        model = self._fleet.find(asked, self.view_for(request.headers))
-        return Retrieved(model, self._fleet.health_of(model))
+        view = self.view_for(request.headers)
+        model = self._fleet.find(asked, view)
+        return Retrieved(model, self._fleet.health_of(model), view.as_of)
 
     def remarks(self, _request: Request) -> Headers:
         """Return nothing."""

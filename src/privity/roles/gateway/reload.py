@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from privity.errors import StartError
@@ -27,6 +28,7 @@ class ConfigWatch:
 
     def __init__(self, path: Path, content: bytes) -> None:
         self._path = path
+        self._seen: bytes | None = content
         self._tried: bytes | None = content
         self.file = parse_gateway_file(content, path)
         self.told = asyncio.Event()
@@ -43,31 +45,45 @@ class ConfigWatch:
             await self.look(take, was_told=was_told)
 
     async def look(self, take: Callable[[Served], Awaitable[None]], *, was_told: bool) -> None:
-        """Read the file, and apply it where it changed. Who told us to look finds something in the log in any case."""
-        problem, content = "", None
+        """Read the file, and apply it where it changed. Who told us to look finds something in the log in any case.
+
+        A file that somebody is still writing may be valid up to there, without the keys at its end, say: so it must be
+        the same at two looks, unless somebody says that it is there.
+        """
+        seen, self._seen = self._seen, _content(self._path)
+        if not was_told and (self._seen != seen or self._seen == self._tried):
+            return
+        self._tried = self._seen
         try:
-            content = read_config_file(self._path)
-            if content == self._tried and not was_told:
-                return
-            file = parse_gateway_file(content, self._path)
+            file = await asyncio.to_thread(self._read)
         except StartError as error:
-            problem = str(error)
-        is_news = was_told or content != self._tried
-        self._tried = content
-        if problem:
-            if is_news:
-                _LOG.error("the configuration can't be used; the last good one stays", extra={"problem": problem})
+            _LOG.error(
+                "the configuration can't be used; the last good one stays", extra={"problem": str(error)}
+            )  # no traceback of a user's slip
             return
         changes = difference(self.file, file)
-        self.file = _running(self.file, file)
+        is_new = file.served != self.file.served
+        self.file = replace(self.file, served=file.served)
         for line in changes:
             _LOG.warning("configuration changed", extra={"change": line})
-        if not changes:
+        if is_new:
+            await take(file.served)
+        elif not changes:
             _LOG.info("configuration reloaded; nothing changed")
-            return
-        await take(file.served)
+
+    def _read(self) -> GatewayFile:
+        """Return what the file says now. Raises `StartError`."""
+        file = parse_gateway_file(read_config_file(self._path) if self._seen is None else self._seen, self._path)
+        if self.file.served.keys and not file.served.keys:
+            raise StartError(
+                "Without [[keys]] the gateway would be open to everybody.", "Restart it if that is what you want."
+            )
+        return file
 
 
-def _running(old: GatewayFile, new: GatewayFile) -> GatewayFile:
-    """Return what is in force now."""
-    return GatewayFile(old.mesh_ca, old.secret_services, new.served, old.host, old.port, old.answer_timeout)
+def _content(path: Path) -> bytes | None:
+    """Return what is in the file; None where it can't be read."""
+    try:
+        return read_config_file(path)
+    except StartError:
+        return None

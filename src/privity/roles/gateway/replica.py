@@ -56,6 +56,7 @@ class Replica:
                 await self._ask(http)
         except (TimeoutError, UpstreamTimeoutError):
             self.health.timed_out()
+            self._note("it doesn't say in time what it serves")
         except UpstreamError as error:
             self.health.failed()
             self._note(str(error))
@@ -75,7 +76,8 @@ class Replica:
                 raise UpstreamProtocolError(f"its model list has the status {response.status}")
             models = read_models(body)
         self._etag = header(response.headers, b"etag")
-        self._listed = tuple(model for model in models if model.tasks and model.status != "draining")
+        fit = (model for model in models if model.tasks and model.status != "draining")
+        self._listed = tuple(_either(self._by_id.get(model.id), model) for model in fit)
         self._by_id = {model.id: model for model in self._listed}
         self.known = self._listed or self.known  # an inference proxy whose engine is away serves nothing
 
@@ -88,3 +90,8 @@ class Replica:
     def find(self, model_id: str) -> Model | None:
         """Return the model that it serves under a canonical ID."""
         return self._by_id.get(model_id) if self.serves else None
+
+
+def _either(before: Model | None, now: Model) -> Model:
+    """Return one of two records that are equal: the older one, of which much is known by who it is."""
+    return before if before is not None and before == now else now

@@ -183,7 +183,7 @@ class InferenceProxy:
         except ModelNotFoundError:
             if routed is None:
                 raise
-            return view.find(routed.id), routed.answer_id
+            return view.find(routed.id), routed.id if routed.answer_id == routed.id else asked
         return model, model.answer_id(asked)
 
 

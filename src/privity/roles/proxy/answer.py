@@ -55,6 +55,13 @@ _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\]')
 _EVENT_TYPE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HARMLESS_COMMENT = re.compile(rb":[A-Za-z0-9 .,:_+-]{0,64}")
 _KEPT = frozenset({b"allow", b"retry-after", b"x-request-id"})
+_LIFECYCLE = {
+    b"deprecation": re.compile(rb"@-?[0-9]{1,12}"),
+    b"sunset": re.compile(rb"[A-Za-z0-9 ,:]{1,40}"),
+    b"link": re.compile(rb'</v1/models/[A-Za-z0-9._~%-]{1,3072}>; rel="successor-version"'),
+}
+"""What the gateway says of a model's end, in its own form and no other: a link may steer a browser."""
+
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _LOG = logging.getLogger(__name__)
 
@@ -92,7 +99,7 @@ class Answer:
             async with response:
                 raise _refused("it is streamed, or not, against what was asked")
         if response.status == 200 and streams:
-            kept = [each for each in response.headers if each[0] in _KEPT]
+            kept = _kept(response.headers)
             return StreamReply(200, [EVENTS, (b"cache-control", b"no-store"), *kept], self._events(response))
         async with response:
             return await self._whole(response, streams=streams)
@@ -103,13 +110,13 @@ class Answer:
             raise _refused("it claims to be plain, which only an error may be")
         kinds = (kind for kind in (JSON, EVENTS) if _is(response.headers, kind[1]))
         own = [next(kinds, _TEXT), NO_SNIFFING, PLAIN]  # no HTML: a browser would show it as this proxy's own page
-        kept = [(name, value) for name, value in response.headers if name in _KEPT]
+        kept = _kept(response.headers)
         return Reply(response.status, [*own, *kept], await _read(response, MAX_ERROR))
 
     async def _whole(self, response: Response, *, streams: bool) -> Reply:
         body = await _read(response, MAX_ERROR if streams else MAX_ANSWER)
         ending = Ending(str(response.status))
-        kept = [(name, value) for name, value in response.headers if name in _KEPT]
+        kept = _kept(response.headers)
         try:
             if streams:
                 opened, kind = self._open_error_event(body, ending), EVENTS
@@ -278,6 +285,15 @@ def _check_type(event_type: bytes, data: bytes) -> None:
         raise DecryptionError("an event has a strange type")
     if _member(data, "type") != b'"' + event_type + b'"' and not (event_type == b"error" and _holds_error(data)):
         raise DecryptionError("an event's type is not that of its data")
+
+
+def _kept(headers: Headers) -> Headers:
+    """Return the headers of an answer that the app may see besides our own."""
+    return [
+        (name, value)
+        for name, value in headers
+        if name in _KEPT or (name in _LIFECYCLE and _LIFECYCLE[name].fullmatch(value))
+    ]
 
 
 def _is(headers: Headers, kind: bytes) -> bool:

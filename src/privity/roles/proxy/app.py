@@ -8,6 +8,8 @@ from privity.roles.proxy.models import ProxyModels
 from privity.roles.proxy.service import Proxy
 from privity.transport.cors import Cors
 from privity.transport.models_api.routes import models_routes
+from privity.transport.openapi.document import document_route
+from privity.transport.openapi.proxy import proxy_document
 from privity.transport.tasks import Background
 from privity.transport.web import MAX_BODY, Handler, Reply, Request, StreamReply, WebApp, require_json
 
@@ -34,7 +36,7 @@ def build_app(proxy: Proxy, models: ProxyModels, guard: Guard, background: Backg
         return await proxy.infer(request.path, request.headers, await request.body(_LIMITS[form]))
 
     routes: dict[str, dict[str, Handler]] = {endpoint.path: {"POST": infer} for endpoint in ENDPOINTS}
-    routes |= models_routes(models)
+    routes |= models_routes(models) | document_route(proxy_document())
     return WebApp(routes, background, check=guard.check, cors=cors)
 
 

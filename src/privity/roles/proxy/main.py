@@ -50,7 +50,6 @@ async def serve(settings: Settings) -> AsyncIterator[str]:
             policy,
             surroundings,
             shared_salt=settings.shared_salt,
-            unsigned_names=vouching.accepts_unsigned_names,
             check_model=models.check,
         )
         guard = Guard(settings.host, settings.allowed_hosts, settings.allowed_origins)

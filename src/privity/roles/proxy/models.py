@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from urllib.parse import quote, urlencode
 
+import msgspec
+
 from privity.catalogue.catalogue import Catalogue, View
 from privity.catalogue.model import Model
 from privity.catalogue.rows import read_model, read_models
-from privity.errors import ApiError, EngineTimeoutError, ModelNotFoundError, UpstreamError
+from privity.errors import ApiError, EngineFailedError, EngineTimeoutError, ModelNotFoundError, UpstreamError
 from privity.http import Headers, HttpClient, header
 from privity.protocol.request_id import RANDOM_BYTES, uuid7
 from privity.roles.proxy.agreements import Agreements
@@ -34,8 +36,9 @@ MAX_LIST_BYTES = 32 * 1024 * 1024
 LIST_TIMEOUT = 10.0
 """Seconds until the gateway must say what there is: it knows that by heart."""
 
-AGREEMENT_PATIENCE = 3.0
-"""Seconds that the first list waits to hear, from the secret service's certificate, whether the deployment signs."""
+AGREEMENT_PATIENCE = 2.0
+"""Seconds that the first list waits to hear, from the secret service's certificate, whether the deployment signs: some
+clients wait for it no longer than 3."""
 
 UPSTREAM_WAIT = 30.0
 """Seconds of one long poll at the gateway."""
@@ -60,9 +63,11 @@ class _Kept:
     etag: bytes | None = None
     fresh_until: float = -1.0
     judged_at: float = -VOUCHED_SECONDS
+    signs: bool | None = None
+    """What was known of the deployment when the list was judged."""
     digest: bytes = b""
     """Of the list as it came, for gateways without entity tags."""
-    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    fetching: "asyncio.Task[Reply | ApiError | None] | None" = None
     judging: asyncio.Lock = field(default_factory=asyncio.Lock)
     waited_for_until: float = -1.0
     watch: asyncio.Task[None] | None = None
@@ -82,7 +87,7 @@ class ProxyModels:
         list_seconds: how long a list is answered from memory.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the parts of a proxy, put together in one place
         self,
         http: HttpClient,
         gateway: str,
@@ -108,13 +113,10 @@ class ProxyModels:
         """Return what a request's key may call; from memory where that is fresh."""
         key = self._agreements.authorization(request.headers)
         kept = self._of(key)
-        if kept.fresh_until <= self._surroundings.steady():
-            async with kept.asking:  # of many that ask at once, one goes to the gateway
-                if kept.fresh_until <= self._surroundings.steady():
-                    refusal = await self._fetch(key, kept)
-                    if refusal is not None:
-                        return refusal
-        return kept.published.catalogue.view()
+        problem = await self._refresh(key, kept)
+        if isinstance(problem, ApiError):
+            raise problem
+        return problem or kept.published.catalogue.view()
 
     async def retrieve(self, request: Request, asked: str) -> Retrieved | Reply:
         """Return one model, with what the gateway knows of its health."""
@@ -130,7 +132,7 @@ class ProxyModels:
         found = next((each for each in judged.models if asked in each.ids), None)
         if found is None:
             raise _not_vouched_for(asked)
-        return Retrieved(found, health)
+        return Retrieved(found, health, self._surroundings.utc())
 
     def change(self, request: Request) -> asyncio.Event:
         """Return what is set at the next change. For as long as somebody may wait for it, changes are looked for."""
@@ -146,11 +148,28 @@ class ProxyModels:
         kept = self._by_key.get(self._agreements.authorization(request.headers))
         return [(b"privity-models-dropped", kept.remark.encode())] if kept is not None and kept.remark else []
 
-    def check(self, key: bytes | None, asked: str) -> None:
-        """Raise `ModelNotFoundError` where the gateway lists a model that the deployment doesn't vouch for."""
-        kept = self._by_key.get(key)
-        if kept is not None and asked in kept.refused:
+    async def check(self, key: bytes | None, asked: str) -> bool:
+        """Return whether the gateway may say which model is meant by a name that is to be called.
+
+        It may for names that it lists, that nobody signed, and that the user lets it have: were it for others, it could
+        have a request for one model answered by another.
+
+        Raises:
+            ModelNotFoundError: the gateway lists the name, and the user doesn't want such.
+        """
+        kept = self._of(key)
+        if asked in kept.refused or (self._vouching.accepts_unsigned_names and self._is_doubtful(kept, asked)):
+            await self._refresh(key, kept)  # it may be otherwise by now; if nobody can say, it is as it was
+        if asked in kept.refused:
             raise _not_vouched_for(asked)
+        entry = kept.published.catalogue.by_id.get(asked)
+        is_unsigned = entry is not None and not entry.model.is_verified(asked)
+        return is_unsigned and self._vouching.accepts_unsigned_names
+
+    def _is_doubtful(self, kept: _Kept, asked: str) -> bool:
+        """Return whether it isn't known, or was long ago, that a name is signed or not."""
+        is_listed = asked in kept.published.catalogue.by_id
+        return not is_listed or self._surroundings.steady() - kept.judged_at >= VOUCHED_SECONDS
 
     def _of(self, key: bytes | None) -> _Kept:
         kept = self._by_key.get(key)
@@ -162,13 +181,27 @@ class ProxyModels:
             kept = self._by_key[key] = _Kept(Published(Catalogue((), self._surroundings.utc())))
         return kept
 
+    async def _refresh(self, key: bytes | None, kept: _Kept) -> Reply | ApiError | None:
+        """Bring what is kept up to date, at once for all who ask; return what is in the way."""
+        if kept.fresh_until > self._surroundings.steady():
+            return None
+        if kept.fetching is None or kept.fetching.done():
+            kept.fetching = self._background.start(self._fetched(key, kept), "model list")
+        return await asyncio.shield(kept.fetching)
+
+    async def _fetched(self, key: bytes | None, kept: _Kept) -> Reply | ApiError | None:
+        try:
+            return await self._fetch(key, kept)
+        except ApiError as error:
+            return error
+
     async def _fetch(self, key: bytes | None, kept: _Kept, wait: float = 0.0) -> Reply | None:
         """Bring what is kept up to date. Return the gateway's refusal, if it refuses."""
         query = {"detail": "full"}
         if wait and kept.etag is not None:
             query |= {"wait": kept.etag.decode("latin-1"), "timeout": f"{wait:g}"}
         reply = await self._ask(key, f"/v1/models?{urlencode(query)}", kept.etag, wait)
-        if reply.status not in (200, 304):
+        if reply.status != 200 and (reply.status != 304 or kept.etag is None):
             return _refusal(reply)
         async with kept.judging:
             await self._take(key, kept, reply)
@@ -183,7 +216,8 @@ class ProxyModels:
                 kept.listed = read_models(reply.body)
             except UpstreamError as error:
                 raise api_error(error, "gateway") from error
-        if digest != kept.digest or now - kept.judged_at >= VOUCHED_SECONDS or _is_over(kept, self._surroundings.utc()):
+        is_old = now - kept.judged_at >= VOUCHED_SECONDS or _is_over(kept, self._surroundings.utc())
+        if digest != kept.digest or is_old or kept.signs != self._agreements.deployment_signs:
             await self._judge(key, kept)
             kept.judged_at = now
         if reply.status == 200:
@@ -192,6 +226,7 @@ class ProxyModels:
 
     async def _judge(self, key: bytes | None, kept: _Kept) -> None:
         judged = await self._vouching.vouch(kept.listed, signs=await self._signs(key))
+        kept.signs = self._agreements.deployment_signs
         kept.refused = judged.refused
         kept.remark = ", ".join(f"{reason}={number}" for reason, number in sorted(judged.reasons.items()))
         before = kept.published.catalogue
@@ -216,7 +251,8 @@ class ProxyModels:
             except ApiError:
                 refusal = None
             if refusal is not None and refusal.status in (401, 403):
-                before.set()  # whoever waits asks, and is told
+                kept.fresh_until = -1.0
+                kept.published.publish(kept.published.catalogue)  # whoever waits asks, and is told
                 return
             if kept.published.change is before and self._surroundings.steady() - began < PAUSE:
                 await self._surroundings.pause(PAUSE)
@@ -244,7 +280,12 @@ def _refusal(reply: Reply) -> Reply:
     """Return a refusal as an app may see it: whatever a gateway sends, HTML for one, isn't taken for our own page."""
     kept = [each for each in reply.headers if each[0] in _PASSED_ON]
     status = reply.status if reply.status >= 400 else 502
-    return replace(reply, status=status, headers=[JSON, NO_SNIFFING, *kept])
+    body = reply.body
+    try:
+        msgspec.json.decode(body, type=dict)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        body = msgspec.json.encode(EngineFailedError(f"The gateway answered with status {reply.status}.").body())
+    return Reply(status, [JSON, NO_SNIFFING, *kept], body)
 
 
 def _is_over(kept: _Kept, now: datetime) -> bool:

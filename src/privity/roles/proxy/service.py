@@ -1,6 +1,6 @@
 """What a proxy does: it encrypts an app's plain request, sends it to the gateway, and decrypts the answer."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
 from privity.errors import RouteNotFoundError, UpstreamError, UpstreamUnreachableError
@@ -23,9 +23,14 @@ from privity.transport.web import PLAIN, Reply, StreamReply
 RESET_PAUSE = 0.05
 """Seconds until a request is repeated whose connection was reset (wire-protocol.md section 4)."""
 
-CheckModel = Callable[[bytes | None, str], None]
+CheckModel = Callable[[bytes | None, str], Awaitable[bool]]
+"""Gets an API key and a model's ID; returns whether the gateway may say which model that is, or raises `ApiError`."""
 
 _UNKNOWN_SECRET = b"no secret for ID"
+
+
+async def _takes_signed_names(_authorization: bytes | None, _model: str) -> bool:
+    return False
 
 
 class Proxy:
@@ -38,8 +43,7 @@ class Proxy:
         policy: what each request says of this proxy and its user.
         surroundings: time and chance.
         shared_salt: the cache salt of requests that bring none; None gives each one of its own.
-        unsigned_names: whether the gateway may give names to models.
-        check_model: raises an `ApiError` for a model that must not be called.
+        check_model: knows which models must not be called, and which names are the gateway's own.
     """
 
     def __init__(
@@ -51,8 +55,7 @@ class Proxy:
         surroundings: Surroundings,
         *,
         shared_salt: str | None = None,
-        unsigned_names: bool = False,
-        check_model: CheckModel = lambda _authorization, _model: None,
+        check_model: CheckModel = _takes_signed_names,
     ) -> None:
         self._http = http
         self._gateway = gateway
@@ -60,7 +63,6 @@ class Proxy:
         self._policy = policy
         self._shared_salt = shared_salt
         self._check_model = check_model
-        self._accepts = [(ACCEPTS, UNSIGNED_NAMES)] if unsigned_names else []
         self._surroundings = surroundings
 
     async def infer(self, path: str, headers: Headers, body: bytes) -> Reply | StreamReply:
@@ -88,8 +90,8 @@ class Proxy:
 
     async def _send(self, request: PlainRequest, path: str, headers: Headers) -> Reply | StreamReply:
         authorization = self._agreements.authorization(headers)
-        if request.model is not None:
-            self._check_model(authorization, request.model)
+        is_routed = request.model is not None and await self._check_model(authorization, request.model)
+        accepts = [(ACCEPTS, UNSIGNED_NAMES)] if is_routed else []
         common = self._policy.common(headers, authorization)
         request_id = self._request_id()
         may_renew, may_reconnect = True, True
@@ -98,7 +100,7 @@ class Proxy:
             agreement = await self._agreements.current(authorization)
             identified = [*common, (b"privatemode-user-request-id", f"{request_id}_{attempt}".encode())]
             try:
-                response, answer = await self._attempt(request, path, agreement, identified)
+                response, answer = await self._attempt(request, path, agreement, identified, accepts)
             except UpstreamUnreachableError:
                 if not may_reconnect:
                     raise
@@ -114,7 +116,7 @@ class Proxy:
             self._agreements.forget(agreement.secret.id)
 
     async def _attempt(
-        self, request: PlainRequest, path: str, agreement: Agreement, headers: Headers
+        self, request: PlainRequest, path: str, agreement: Agreement, headers: Headers, accepts: Headers
     ) -> tuple[Response, Answer]:
         """Seal a request anew and send it. A nonce is never sent twice, so the client must not repeat by itself."""
         secret = agreement.secret
@@ -122,11 +124,11 @@ class Proxy:
         nonce = announcing_nonce(secret, random) if agreement.authenticates_end else random(NONCE_BYTES)
         sealer, opener = begin(secret, nonce, random)
         ending = Ending(path)
-        for name, value in self._accepts:
+        for name, value in accepts:
             ending.plain(name.decode(), value)
         kind, sealed = request.seal(sealer, ending, random)
         policy = self._policy.encrypted(request, secret, self._surroundings.wall())
-        own = [(b"content-type", kind), *self._accepts, *policy]
+        own = [(b"content-type", kind), *accepts, *policy]
         if agreement.authenticates_end:
             own.append((END, ending.seal(sealer)))
         response = await self._http.request(

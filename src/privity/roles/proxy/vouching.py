@@ -33,6 +33,8 @@ class Vouched:
     models: list[Model] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
     """IDs that the gateway listed, and that must not be called by."""
+    signed: set[str] = field(default_factory=set)
+    """IDs that an authentic statement gives to its model, also those that the gateway hides."""
     reasons: Counter[Reason] = field(default_factory=Counter)
     """How many rows were dropped, and why."""
 
@@ -83,12 +85,7 @@ class Vouching:
         signs = signs or any(model.verified for model in judged)
         judged = [self._named(model, original, result) for model, original in zip(judged, listed, strict=True)]
         kept = [each for each in judged if each.verified or self._takes_unsigned(each, result, signs=signs)]
-        # Names that are vouched for go before others.
-        owned, collisions = without_collisions(sorted(kept, key=lambda model: not model.verified))
-        for collision in collisions:
-            self._drop(collision.second, "altered", result)
-        order = {model.id: position for position, model in enumerate(kept)}
-        result.models = sorted(owned, key=lambda model: order[model.id])
+        result.models = self._distinct(kept, result)
         callable_ids = {each for model in result.models for each in model.ids}
         result.refused = {each for model in listed for each in model.ids} - callable_ids
         return result
@@ -101,7 +98,9 @@ class Vouching:
         now = self._now()
         try:
             self._verifier.verify(statement.payload, statement.signature, statement.certificate, now)
-            return vouched(model, self._reader.read(statement.payload, now))
+            signed = self._reader.read(statement.payload, now)
+            result.signed.update(signed.ids)
+            return vouched(model, signed)
         except StatementError as error:
             self._drop(model.id, error.reason, result)
             return replace(model, verified=False)
@@ -123,6 +122,28 @@ class Vouching:
             unsigned_ids=frozenset(given),
         )
 
+    def _distinct(self, kept: Sequence[Model], result: Vouched) -> list[Model]:
+        """Return records of which no two claim one ID: it belongs to whom it was signed for, else to the first."""
+        taken = set(result.signed)
+        renamed: list[Model] = []
+        for model in kept:
+            if not model.verified and not result.signed.isdisjoint(model.ids):
+                self._drop(model.id, "altered", result)
+                continue
+            clashing = model.unsigned_ids & taken
+            for each in sorted(clashing):
+                self._drop(each, "altered", result)
+            taken.update(model.unsigned_ids if model.verified else model.ids)
+            renamed.append(_without_names(model, clashing) if clashing else self._marked(model))
+        owned, collisions = without_collisions(renamed)
+        for collision in collisions:
+            self._drop(collision.second, "altered", result)
+        return owned
+
+    def _marked(self, model: Model) -> Model:
+        """Return a record, marked where nobody signed it; not where the user allows such like others."""
+        return model if model.verified or self._unsigned == "allow" else replace(model, verified=False)
+
     def _takes_unsigned(self, model: Model, result: Vouched, *, signs: bool) -> bool:
         """Return whether a record that isn't verified may stay."""
         if model.verified is False and model.statement is not None:
@@ -141,6 +162,13 @@ class Vouching:
             self._warned.clear()
         self._warned.add((dropped_id, reason))
         extra = {"model": dropped_id, "reason": reason, "so_far": self._dropped[reason]}
-        _LOG.warning(
-            "the gateway lists a model or a name that the deployment doesn't vouch for; it is left out", extra=extra
-        )
+        _LOG.warning("the gateway lists what the deployment doesn't vouch for; it is left out", extra=extra)
+
+
+def _without_names(model: Model, names: frozenset[str]) -> Model:
+    return replace(
+        model,
+        aliases=tuple(each for each in model.aliases if each not in names),
+        floating_aliases=tuple(each for each in model.floating_aliases if each not in names),
+        unsigned_ids=model.unsigned_ids - names,
+    )

@@ -1,9 +1,9 @@
 """Answers that a client may have already (RFC 9110 section 13)."""
 
-from privity.http import Headers, header
+from privity.http import Headers
 from privity.transport.web import JSON, NO_SNIFFING, Reply, Request
 
-_CACHING = [
+CACHING = [
     (b"cache-control", b"private, no-cache"),
     (b"vary", b"Authorization, X-Api-Key, Anthropic-Version"),
 ]
@@ -12,9 +12,7 @@ _CACHING = [
 
 def is_known(request: Request, etag: str) -> bool:
     """Return whether the request's `If-None-Match` names an entity tag. Tags are compared weakly, as it wants."""
-    given = header(request.headers, b"if-none-match")
-    if given is None:
-        return False
+    given = b",".join(value for name, value in request.headers if name == b"if-none-match")
     return any(_names(each, etag) for each in given.decode("latin-1").split(","))
 
 
@@ -25,9 +23,9 @@ def _names(given: str, etag: str) -> bool:
 
 def with_etag(body: bytes, etag: str, remarks: Headers = ()) -> Reply:
     """Return an answer that can be asked for again under a condition."""
-    return Reply(200, [JSON, NO_SNIFFING, (b"etag", etag.encode()), *_CACHING, *remarks], body)
+    return Reply(200, [JSON, NO_SNIFFING, (b"etag", etag.encode()), *CACHING, *remarks], body)
 
 
 def not_modified(etag: str, remarks: Headers = ()) -> Reply:
     """Return the answer to a client that has it already."""
-    return Reply(304, [(b"etag", etag.encode()), *_CACHING, *remarks], b"")
+    return Reply(304, [(b"etag", etag.encode()), *CACHING, *remarks], b"")

@@ -11,7 +11,7 @@ from privity.catalogue.dialects import openai
 from privity.catalogue.difference import difference
 from privity.catalogue.projections import openai_etag, openai_list
 from privity.catalogue.query import Query
-from privity.errors import InvalidRequestError
+from privity.errors import ApiError, InvalidRequestError
 from privity.http import header
 from privity.protocol.event_stream import encode_event
 from privity.streams import Stream
@@ -75,9 +75,13 @@ async def events(source: Source, request: Request, query: Query) -> StreamReply 
     view = await source.view(request)
     if isinstance(view, Reply):
         return view
-    if request.method == "HEAD":
-        return Reply(200, _HEADERS, b"")
-    return StreamReply(200, [*_HEADERS, *source.remarks(request)], Stream(_events(source, request, query, view)))
+    steps = _nothing() if request.method == "HEAD" else _events(source, request, query, view)
+    return StreamReply(200, [*_HEADERS, *source.remarks(request)], Stream(steps))
+
+
+async def _nothing() -> AsyncGenerator[bytes]:
+    for nothing in tuple[bytes, ...]():
+        yield nothing
 
 
 async def _events(source: Source, request: Request, query: Query, view: View) -> AsyncGenerator[bytes]:
@@ -88,8 +92,8 @@ async def _events(source: Source, request: Request, query: Query, view: View) ->
         yield _event("list", etag, openai_list(view, query).body())
     while True:
         change = source.change(request)
-        after = await source.view(request)
-        if isinstance(after, Reply):
+        after = await _view(source, request)
+        if after is None:
             return  # the key is not accepted any more, or nobody knows: the client asks again, and is told why
         if openai_etag(after, query) == etag:
             view = after  # the older one isn't kept alive by those who wait
@@ -99,9 +103,28 @@ async def _events(source: Source, request: Request, query: Query, view: View) ->
                 continue
             yield b": still there\n\n"
             continue
-        changes = difference(view, after, openai.row, query)
+        event = _change(view, after, etag, query)
         view, etag = after, openai_etag(after, query)
-        yield _event("change", etag, _object(changes.added, changes.changed, changes.removed))
+        yield event
+
+
+async def _view(source: Source, request: Request) -> View | None:
+    """Return what a request's key may call now; None where that is refused."""
+    try:
+        view = await source.view(request)
+    except ApiError:
+        return None
+    return None if isinstance(view, Reply) else view
+
+
+def _change(before: View, after: View, known: str, query: Query) -> bytes:
+    """Return the event by which the list with the entity tag `known` becomes the later one. It is made once for all."""
+    event = after.changes.get((known, query))
+    if event is None:
+        found = difference(before, after, openai.row, query)
+        data = _object(found.added, found.changed, found.removed)
+        event = after.changes[known, query] = _event("change", openai_etag(after, query), data)
+    return event
 
 
 def _event(name: str, etag: str, data: bytes) -> bytes:

@@ -1,7 +1,6 @@
 """The routes of the Models API."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 
 from privity.catalogue import full
 from privity.catalogue.catalogue import View
@@ -18,7 +17,7 @@ from privity.catalogue.projections import (
 )
 from privity.catalogue.query import read_query
 from privity.http import header
-from privity.transport.models_api.conditional import is_known, not_modified, with_etag
+from privity.transport.models_api.conditional import CACHING, is_known, not_modified, with_etag
 from privity.transport.models_api.feed import events, is_same, long_poll, read_timeout
 from privity.transport.models_api.lifecycle import lifecycle_headers
 from privity.transport.models_api.source import Source
@@ -88,16 +87,14 @@ class _ModelsApi:
         model = found.model
         render = anthropic.row if speaks_anthropic(request.headers) else openai.row
         if request.parameters.get("detail") == "full":
-            whole = full.row(model, model.id, _now())
+            whole = full.row(model, model.id, found.as_of)
             if model.statement is not None:
                 whole["signers"] = signers_of({model.statement.certificate})
         else:
-            whole = render(model, request.tail, _now()) | {"evidence": openai.evidence(model)}
+            whole = render(model, request.tail, found.as_of) | {"evidence": openai.evidence(model)}
         if found.health is not None:
             whole["health"] = found.health
-        return json_reply(
-            whole, headers=[(b"cache-control", b"private, no-cache"), *lifecycle_headers(model.lifecycle)]
-        )
+        return json_reply(whole, headers=[*CACHING, *lifecycle_headers(model.lifecycle)])
 
     async def ollama_tags(self, request: Request) -> Reply:
         return await self._listed(request, ollama_list)
@@ -108,14 +105,14 @@ class _ModelsApi:
         if isinstance(view, Reply):
             return view
         model = view.find(ollama.find_name(asked, view.__contains__))
-        return json_reply(ollama.show(model, _now()))
+        return json_reply(ollama.show(model, view.as_of))
 
     async def lm_studio_list(self, request: Request) -> Reply:
         return await self._listed(request, lm_studio_list)
 
     async def lm_studio_retrieve(self, request: Request) -> Reply:
         found = await self._source.retrieve(request, request.tail)
-        return found if isinstance(found, Reply) else json_reply(lm_studio.row(found.model, request.tail, _now()))
+        return found if isinstance(found, Reply) else json_reply(lm_studio.row(found.model, request.tail, found.as_of))
 
     async def _listed(self, request: Request, projection: Callable[[View], Listing]) -> Reply:
         view = await self._source.view(request)
@@ -129,7 +126,3 @@ def _plainly(project: Callable[[View], Listing]) -> _Projection:
 def _conditional(request: Request, listing: Listing) -> Reply:
     etag = listing.etag()
     return not_modified(etag) if is_known(request, etag) else with_etag(listing.body(), etag)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

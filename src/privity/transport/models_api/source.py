@@ -1,13 +1,18 @@
 """Where a role has its models from."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from privity.catalogue.catalogue import Catalogue, View
 from privity.catalogue.model import Model
 from privity.http import Headers
 from privity.transport.web import Reply, Request
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +22,8 @@ class Retrieved:
     model: Model
     health: dict[str, Any] | None = None
     """`replicas` that serve it, and `age_seconds` since one last said so; None where nobody knows."""
+    as_of: datetime = field(default_factory=_utc_now)
+    """The time at which it is looked at: that of the list, where there is one."""
 
 
 class Source(Protocol):

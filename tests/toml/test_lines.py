@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privity.catalogue.toml_lines import MAX_DEPTH, Path, lines_of
+from privity.toml.lines import MAX_DEPTH, Path, lines_of
 
 
 def paths(value: Any, above: Path = ()) -> Iterator[Path]:

@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, TypeVar
 
-from privity.catalogue.toml_kinds import MAX_SHOWN, Kind, quoted, shown
-from privity.catalogue.toml_lines import Path, lines_of
+from privity.toml.kinds import MAX_SHOWN, Kind, quoted, shown
+from privity.toml.lines import Path, lines_of
 from privity.errors import ConfigError
 
 MAX_FILE_BYTES = 1024 * 1024

@@ -1,0 +1,147 @@
+"""A large fleet, many keys, constant change, and many who wait: what they cost, beside a small fleet.
+
+`python -m bench --scale` prints it.
+"""
+
+import statistics
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from bench.accounting import cpu_seconds, rss_mb
+from bench.processes import Program, Programs
+from bench.rounds import Figures, Tell
+from bench.scale_load import Job
+from bench.scale_setting import EVERYTHING, FEW, ONLY, ROWS, SUBSCRIBERS, Scale, key_names, set_up
+from bench.scale_stub import model
+
+CHANGES = 100
+"""A second."""
+
+RATE = 200.0
+"""Requests a second, of the moderate load."""
+
+CONNECTIONS = 8
+
+SETTLE = 1.0
+"""Seconds between a step and the look at memory, or until changes are under way."""
+
+IDLE = 5.0
+"""Seconds for which nothing happens to those who wait."""
+
+
+def measure_scale(folder: Path, rounds: int, seconds: float, tell: Tell) -> tuple[Figures, dict[str, list[int]]]:
+    """Return the figures, and the processes that made them."""
+    figures: Figures = defaultdict(lambda: defaultdict(list))
+    with Programs(folder) as programs:
+        tell("scale: starting")
+        scale = set_up(programs, folder)
+        _first_lists(figures, scale, tell)
+        for number in range(1, rounds + 1):
+            tell(f"scale: round {number} of {rounds}")
+            _lists(figures, scale, seconds)
+        for number in range(1, rounds + 1):
+            tell(f"scale: changes, round {number} of {rounds}")
+            _churn(figures, scale, seconds, turned=number % 2 == 0)
+        figures["memory"]["churned"].append(_rss(scale.large))
+        tell(f"scale: {SUBSCRIBERS} subscribers")
+        _subscribers(figures, scale, "gateway", scale.small, rounds)
+        _subscribers(figures, scale, "proxy", scale.proxy, rounds)
+        _subscribers_of_all_views(figures, scale)
+        return figures, programs.pids
+
+
+def _rss(program: Program) -> float:
+    return rss_mb([program.pid])
+
+
+def _first_lists(figures: Figures, scale: Scale, tell: Tell) -> None:
+    """Look at memory, and at what the first list of each key takes."""
+    tell("scale: first lists")
+    scale.load.run(Job("list", scale.small.port, [ONLY]))
+    scale.load.run(Job("list", scale.large.port, [EVERYTHING]))
+    time.sleep(SETTLE)
+    memory = figures["memory"]
+    memory["short"].append(_rss(scale.small))
+    memory["long"].append(_rss(scale.large))
+    whole = scale.load.run(Job("list", scale.large.port, [EVERYTHING]))
+    cold = scale.load.run(Job("list", scale.large.port, key_names()))
+    rows = ROWS["long"] * cold.size / whole.size
+    figures["cold row"]["long"].append(statistics.median(cold.times["list"]) * 1e6 / rows)
+    figures["start"]["long"].append(scale.large_start)
+    time.sleep(SETTLE)
+    memory["views"].append(_rss(scale.large))
+
+
+def _lists(figures: Figures, scale: Scale, seconds: float) -> None:
+    """Ask for a short list and for a long one, known or not."""
+    for name, program, key in (("short", scale.small, ONLY), ("long", scale.large, EVERYTHING)):
+        for what, known in (("list", False), ("known", True)):
+            outcome = scale.load.run(Job("list", program.port, [key], seconds, known=known))
+            p50 = statistics.median(outcome.times["list"])
+            figures[what][name].append(p50 * 1e3)
+            if not known:
+                figures["row"][name].append(p50 * 1e6 / ROWS[name])
+    few = scale.load.run(Job("list", scale.large.port, [FEW], seconds))
+    figures["few"]["long"].append(statistics.median(few.times["list"]) * 1e3)
+
+
+def _churn(figures: Figures, scale: Scale, seconds: float, *, turned: bool) -> None:
+    """Send the same requests while models change and while they don't."""
+    order = ((CHANGES, "churn"), (0, "calm"))
+    for changes, name in order if turned else reversed(order):
+        scale.change_all(changes)
+        time.sleep(SETTLE)
+        begun, used = time.perf_counter(), cpu_seconds([scale.large.pid])
+        time.sleep(seconds)
+        figures["own cpu"][name].append(_share(scale.large, begun, used))
+        job = Job("mixed", scale.large.port, [FEW], 2 * seconds, connections=CONNECTIONS, rate=RATE, model=model(0).id)
+        begun, used = time.perf_counter(), cpu_seconds([scale.large.pid])
+        paced = scale.load.run(job)
+        figures["loaded cpu"][name].append(_share(scale.large, begun, used))
+        for kind, times in paced.times.items():
+            figures[f"{kind} p50"][name].append(statistics.median(times) * 1e3)
+            figures[f"{kind} p95"][name].append(statistics.quantiles(times, n=20)[-1] * 1e3)
+        job = Job("mixed", scale.large.port, [FEW], seconds, connections=CONNECTIONS, model=model(0).id)
+        figures["rate"][name].append(scale.load.run(job).rate)
+    scale.change_all(0)
+
+
+def _share(program: Program, begun: float, used: float) -> float:
+    """Return the share of a core that a program used since then, in percent."""
+    return (cpu_seconds([program.pid]) - used) * 100 / (time.perf_counter() - begun)
+
+
+def _subscribers(figures: Figures, scale: Scale, name: str, program: Program, rounds: int) -> None:
+    """Let many wait for changes at a program."""
+    scale.load.run(Job("list", program.port, [ONLY]))
+    time.sleep(SETTLE)
+    before = _rss(program)
+    scale.crowd.run(Job("subscribe", program.port, [ONLY], count=SUBSCRIBERS))
+    time.sleep(SETTLE)
+    figures["subscribed"][name].append(_rss(program) - before)
+    begun, used = time.perf_counter(), cpu_seconds([program.pid])
+    time.sleep(IDLE)
+    figures["idle cpu"][name].append(_share(program, begun, used))
+    for count in range(1, rounds + 1):
+        changed = scale.change_one()
+        heard = scale.crowd.run(Job("heard", count=count))
+        figures["first heard"][name].append(heard.first - changed)
+        figures["heard"][name].append(heard.last - changed)
+        time.sleep(0.5)
+    figures["subscribed later"][name].append(_rss(program) - before)
+    scale.crowd.run(Job("leave"))
+
+
+def _subscribers_of_all_views(figures: Figures, scale: Scale) -> None:
+    """Let as many wait at the large gateway, by all keys, while everything changes."""
+    before = _rss(scale.large)
+    scale.crowd.run(Job("subscribe", scale.large.port, key_names(), count=SUBSCRIBERS))
+    time.sleep(SETTLE)
+    figures["subscribed"]["large"].append(_rss(scale.large) - before)
+    scale.change_all(CHANGES)
+    begun, used = time.perf_counter(), cpu_seconds([scale.large.pid])
+    time.sleep(IDLE)
+    figures["churning cpu"]["large"].append(_share(scale.large, begun, used))
+    scale.change_all(0)
+    scale.crowd.run(Job("leave"))

@@ -1,0 +1,246 @@
+"""Schemas of plain requests: what of them is checked. Other members are left to the engine."""
+
+from privity.protocol.cache_salt import MIN_CHARACTERS
+from privity.protocol.fields import MAX_MODEL_ID_CHARACTERS
+from privity.transport.openapi.models import EXAMPLE
+from privity.transport.openapi.parts import (
+    Json,
+    array,
+    flag,
+    integer,
+    number,
+    one_of_type,
+    or_null,
+    record,
+    schema_ref,
+    text,
+)
+
+MAX_CHOICES = 16
+MAX_INPUTS = 2048
+MAX_TOOLS = 128
+"""The same limits as in `privity.roles.inference_proxy.requests`: a test compares them."""
+
+MODEL = text(
+    "Any ID of a listed model: printable characters.",
+    minLength=1,
+    maxLength=MAX_MODEL_ID_CHARACTERS,
+    pattern=r"^( |[^\p{C}\p{Z}])+$",
+    examples=[EXAMPLE],
+)
+_STREAM = or_null(flag("Whether the answer comes as server-sent events."))
+_SALT = text(
+    "Only requests with the same salt share an engine's prompt cache. The proxy adds a random one.",
+    minLength=MIN_CHARACTERS,
+)
+_POSITIVE: Json = {"minimum": 1, "maximum": 2**31 - 1}
+_MAX_TOKENS = or_null(integer("Tokens of the answer at most.", **_POSITIVE))
+_PENALTY = or_null(number(minimum=-2, maximum=2))
+_FUNCTION_NAME = text(pattern="^[A-Za-z0-9_.-]{1,64}$")
+_SOME_TEXT = text(minLength=1)
+_OBJECT: Json = {"type": "object"}
+_TOKENS = array(integer(minimum=0), minItems=1)
+
+_GENERATION: Json = {
+    "model": MODEL,
+    "stream": _STREAM,
+    "stream_options": or_null(record({"include_usage": or_null(flag("A last event with the usage."))})),
+    "max_tokens": _MAX_TOKENS,
+    "n": or_null(integer("Choices of the answer.", minimum=1, maximum=MAX_CHOICES)),
+    "temperature": or_null(number(minimum=0, maximum=2)),
+    "top_p": or_null(number(minimum=0, maximum=1)),
+    "frequency_penalty": _PENALTY,
+    "presence_penalty": _PENALTY,
+    "seed": or_null(integer()),
+    "stop": or_null(one_of_type(_SOME_TEXT, array(_SOME_TEXT, maxItems=16))),
+    "logit_bias": or_null({"type": "object", "additionalProperties": number()}),
+    "cache_salt": _SALT,
+}
+
+_FUNCTION = record({"name": _FUNCTION_NAME, "description": or_null(text()), "parameters": or_null(_OBJECT)}, ("name",))
+
+_PART = one_of_type(
+    record({"type": text(const="text"), "text": text()}, ("type", "text")),
+    record(
+        {
+            "type": text(const="image_url"),
+            "image_url": record({"url": text("`https:` or `data:`.", pattern="^(https|data):")}, ("url",)),
+        },
+        ("type", "image_url"),
+    ),
+    record({"type": text(const="refusal"), "refusal": or_null(text())}, ("type",)),
+    description="Images where the model sees them; no sound and no film.",
+)
+
+_CONTENT = one_of_type(text(), array(_PART, minItems=1))
+
+_MESSAGE = one_of_type(
+    record(
+        {
+            "role": text(enum=["system", "developer", "user", "tool", "function", "assistant"]),
+            "content": _CONTENT,
+            "tool_call_id": or_null(text("Which call a message of the role `tool` answers.")),
+        },
+        ("role", "content"),
+    ),
+    record(
+        {
+            "role": text(const="assistant"),
+            "content": {"type": "null"},
+            "tool_calls": array(
+                record(
+                    {
+                        "id": text(),
+                        "type": text(const="function"),
+                        "function": record(
+                            {
+                                "name": text(),
+                                "arguments": text("A JSON object, as text; or empty.", pattern=r"^(\{\})?$"),
+                            },
+                            ("name", "arguments"),
+                        ),
+                    },
+                    ("id", "function"),
+                ),
+                minItems=1,
+            ),
+        },
+        ("role", "tool_calls"),
+    ),
+)
+
+_CHAT = record(
+    {
+        **_GENERATION,
+        "messages": array(_MESSAGE, minItems=1),
+        "max_completion_tokens": _MAX_TOKENS,
+        "tools": or_null(
+            array(
+                record({"type": text(const="function"), "function": _FUNCTION}, ("type", "function")),
+                "Functions that the model may call. No name twice.",
+                maxItems=MAX_TOOLS,
+            )
+        ),
+        "tool_choice": or_null(
+            one_of_type(
+                text("`required` needs `tools`.", enum=["none", "auto", "required"]),
+                record(
+                    {"type": text(const="function"), "function": record({"name": _FUNCTION_NAME}, ("name",))},
+                    ("type", "function"),
+                    "One of `tools`.",
+                ),
+            )
+        ),
+        "response_format": or_null(
+            one_of_type(
+                record({"type": text(enum=["text", "json_object"])}, ("type",)),
+                record(
+                    {
+                        "type": text(const="json_schema"),
+                        "json_schema": record({"name": text(), "schema": or_null(_OBJECT)}, ("name",)),
+                    },
+                    ("type", "json_schema"),
+                ),
+            )
+        ),
+        "logprobs": or_null(flag()),
+        "top_logprobs": or_null(integer(minimum=0, maximum=20)),
+    },
+    ("model", "messages"),
+    "As OpenAI has it. Members that aren't named here reach the engine as they are.",
+    **{
+        "if": record({"tool_choice": {"anyOf": [{"const": "required"}, {"type": "object"}]}}, ("tool_choice",)),
+        "then": record({"tools": array({}, minItems=1)}, ("tools",)),
+    },
+)
+
+_COMPLETION = record(
+    {
+        **_GENERATION,
+        "prompt": one_of_type(
+            _SOME_TEXT,
+            array(_SOME_TEXT, minItems=1),
+            _TOKENS,
+            array(_TOKENS, minItems=1),
+            description="Prompts times `n` are at most 128.",
+        ),
+    },
+    ("model", "prompt"),
+    "As OpenAI has it.",
+)
+
+_EMBEDDINGS = record(
+    {
+        "model": MODEL,
+        "input": one_of_type(
+            _SOME_TEXT,
+            array(_SOME_TEXT, minItems=1, maxItems=MAX_INPUTS),
+            {**_TOKENS, "maxItems": MAX_INPUTS},
+            array(_TOKENS, minItems=1, maxItems=MAX_INPUTS),
+        ),
+        "encoding_format": or_null(text(enum=["float", "base64"])),
+        "dimensions": or_null(integer("Numbers of each embedding, at most as many as the model's.", **_POSITIVE)),
+    },
+    ("model", "input"),
+    "As OpenAI has it.",
+)
+
+_BLOCK = record({"type": text("Such as `text`.")}, ("type",), "One of Anthropic's blocks.")
+
+_MESSAGES = record(
+    {
+        "model": MODEL,
+        "messages": array(
+            record(
+                {
+                    "role": text(enum=["user", "assistant"]),
+                    "content": one_of_type(text(), array(_BLOCK)),
+                },
+                ("role", "content"),
+            ),
+            minItems=1,
+        ),
+        "max_tokens": integer("Tokens of the answer at most.", **_POSITIVE),
+        "stream": _STREAM,
+        "system": or_null(one_of_type(text(), array(_BLOCK))),
+        "tools": or_null(array(_OBJECT, maxItems=MAX_TOOLS)),
+        "cache_salt": _SALT,
+    },
+    ("model", "messages", "max_tokens"),
+    "As Anthropic has it.",
+)
+
+_TRANSCRIPTION = record(
+    {
+        "file": text("The recording, up to 50 MiB.", contentMediaType="application/octet-stream"),
+        "model": MODEL,
+        "language": text("ISO 639-1."),
+        "prompt": text(),
+        "response_format": text(enum=["json", "verbose_json"]),
+        "temperature": text("A number. Left to the engine."),
+        "stream": text(enum=["true", "false"]),
+    },
+    ("file", "model"),
+    "As OpenAI has it. No field is there twice, unless its name ends in `[]`.",
+    patternProperties={r"\[\]$": one_of_type(text(), array(text()))},
+    additionalProperties=text(),
+    propertyNames={"pattern": r'^[^\r\n\x00"\\]{1,256}$'},
+)
+
+SCHEMAS: Json = {
+    "ChatRequest": _CHAT,
+    "CompletionRequest": _COMPLETION,
+    "EmbeddingsRequest": _EMBEDDINGS,
+    "MessagesRequest": _MESSAGES,
+    "TranscriptionRequest": _TRANSCRIPTION,
+}
+
+
+def json_body(schema: str) -> Json:
+    """Return a body that is one of these, in JSON."""
+    return {"required": True, "content": {"application/json": {"schema": schema_ref(schema)}}}
+
+
+def form_body(schema: str) -> Json:
+    """Return a body that is one of these, as a form."""
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema_ref(schema)}}}
