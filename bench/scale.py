@@ -99,6 +99,9 @@ def _churn(figures: Figures, scale: Scale, seconds: float, *, turned: bool) -> N
         begun, used = time.perf_counter(), cpu_seconds([scale.large.pid])
         paced = scale.load.run(job)
         figures["loaded cpu"][name].append(_share(scale.large, begun, used))
+        job = Job("mixed", scale.small.port, [ONLY], 2 * seconds, connections=CONNECTIONS, rate=RATE, model=model(0).id)
+        for kind, times in scale.load.run(job).times.items():
+            figures[f"{kind} elsewhere"][name].append(statistics.median(times) * 1e3)
         for kind, times in paced.times.items():
             figures[f"{kind} p50"][name].append(statistics.median(times) * 1e3)
             figures[f"{kind} p95"][name].append(statistics.quantiles(times, n=20)[-1] * 1e3)

@@ -20,6 +20,7 @@ from bench.traffic import CHAT_PATH, chat_answer
 from privity.catalogue.catalogue import Catalogue
 from privity.catalogue.model import Model, Statement
 from privity.catalogue.projections import full_list
+from privity.catalogue.query import Query
 
 MODELS = 2000
 REPLICAS = 100
@@ -94,7 +95,7 @@ class Replica:
 
     def _encode(self) -> None:
         self._catalogue = Catalogue(self._models, self._catalogue.as_of, self._catalogue)
-        listing = full_list(self._catalogue.view())
+        listing = full_list(self._catalogue.view(), Query(collapse=True))
         self.etag = listing.etag().encode()
         self.whole = _whole(listing.body(), b"ETag: %b\r\n" % self.etag)
         self.known = b"HTTP/1.1 304 Not Modified\r\nETag: %b\r\n\r\n" % self.etag

@@ -81,3 +81,26 @@ def test_what_is_not_the_mesh_cas_certificate_is_one_sentence(
     assert out == ""
     assert err.count("\n") == 1
     assert says in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "--inference-proxy, --secret-service, --mesh-ca must be given. Or everything in a file: --config FILE."),
+        (["--mesh-ca", "ca.pem"], "--inference-proxy, --secret-service must be given."),
+        (["--config", "g.toml", "--port", "1"], "--port can't be given beside --config. Say it in the file."),
+        (["--config", "none.toml"], "none.toml can't be read (No such file or directory)."),
+    ],
+)
+def test_a_gateway_is_told_what_it_lacks(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gateway", *arguments]) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_used_is_told_line_by_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text('mesh_ca = "ca.pem"\nport = "x"\n')
+    assert main(["gateway", "--config", str(file)]) == 1
+    told = capsys.readouterr().err
+    assert f"{file}:2: port: expected an integer from 0 to 65535" in told
+    assert f"{file}:1: secret_services: missing" in told

@@ -22,7 +22,17 @@ PARSERS = dict(parsers())
 
 
 def test_these_are_the_commands() -> None:
-    assert list(PARSERS) == ["", "up", "models", "proxy", "gateway", "inference-proxy", "secret-service", "mesh"]
+    assert list(PARSERS) == [
+        "",
+        "up",
+        "models",
+        "proxy",
+        "gateway",
+        "inference-proxy",
+        "secret-service",
+        "mesh",
+        "config",
+    ]
 
 
 @pytest.mark.parametrize("command", PARSERS)
@@ -61,7 +71,6 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([], "required: COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
-        (["gateway"], "required: --inference-proxy, --secret-service, --mesh-ca"),
         (["proxy"], "required: --mesh-ca"),
         (["inference-proxy"], "required: --model"),
         (["up", "--unknown"], "unrecognized arguments: --unknown"),

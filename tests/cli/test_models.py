@@ -14,7 +14,7 @@ import pytest
 from privity.catalogue.dialects import openai
 from privity.catalogue.model import Model
 from privity.cli.main import build_parser, main
-from privity.cli.models import url_of
+from privity.cli.models.command import url_of
 from privity.testing.programs import free_port
 
 CHAT = Model("org/chat", ("generate",), 1, "org", ("chat",), context_length=2048)

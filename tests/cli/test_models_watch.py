@@ -20,11 +20,11 @@ import pytest
 
 from privity.catalogue.catalogue import Catalogue, View
 from privity.catalogue.model import Evidence, Facts, Lifecycle, Model
-from privity.cli._models_api import ModelsApi
-from privity.cli._models_feed import Feed, Rows, Update
-from privity.cli._models_output import Lines, Screen, fitted
-from privity.cli._models_watch import watch
 from privity.cli.main import main
+from privity.cli.models.api import ModelsApi
+from privity.cli.models.feed import Feed, Rows, Update
+from privity.cli.models.output import Lines, Screen, fitted
+from privity.cli.models.watch import watch
 from privity.errors import ModelNotFoundError, StartError, UnauthorizedError
 from privity.http import Headers
 from privity.testing.programs import PRIVITY, eventually, free_port

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 
 import msgspec
@@ -14,6 +15,7 @@ from privity.catalogue.query import Query
 
 _HEAD = b'{"object":"list","data":['
 _TAIL = b"]}"
+_EVERYTHING = Query()
 
 
 def select(view: View, query: Query) -> Sequence[Entry]:
@@ -53,20 +55,21 @@ def anthropic_list(view: View, query: Query, paging: anthropic.Paging) -> Listin
 
 def ollama_list(view: View) -> Listing:
     """Return the answer of Ollama's `GET /api/tags`."""
-    return Listing(b'{"models":[', _rows(view, Query(), ollama.tag), _TAIL)
+    return Listing(b'{"models":[', _rows(view, _EVERYTHING, ollama.tag), _TAIL)
 
 
 def lm_studio_list(view: View) -> Listing:
     """Return the answer of LM Studio's `GET /api/v0/models`."""
-    return Listing(_HEAD, _rows(view, Query(), lm_studio.row), _TAIL)
+    return Listing(_HEAD, _rows(view, _EVERYTHING, lm_studio.row), _TAIL)
 
 
-def full_list(view: View) -> Listing:
+def full_list(view: View, query: Query = _EVERYTHING) -> Listing:
     """Return whole records, one for each model, with the certificates of those who signed them (`detail=full`)."""
-    statements = [model.statement for model in view.models if model.statement is not None]
+    models = (entry.model for entry in select(view, query))
+    statements = [model.statement for model in models if model.statement is not None]
     signers = signers_of({statement.certificate for statement in statements})
     tail = b'],"signers":' + msgspec.json.encode(signers) + b"}"
-    return Listing(_HEAD, _rows(view, Query(collapse=True), full.row), tail)
+    return Listing(_HEAD, _rows(view, replace(query, collapse=True), full.row), tail)
 
 
 def signers_of(certificates: set[bytes]) -> dict[str, str]:

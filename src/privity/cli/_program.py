@@ -41,6 +41,17 @@ def add_listener_options(parser: argparse.ArgumentParser, port: int) -> None:
     parser.add_argument("--port", type=port_number, default=port, help="port to listen on (default: %(default)s)")
 
 
+def add_origin_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--allowed-origin`."""
+    parser.add_argument(
+        "--allowed-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="origin of web pages that may use the proxy, such as https://app.example; repeatable",
+    )
+
+
 def add_answer_timeout(parser: argparse.ArgumentParser, default: float) -> None:
     """Add `--answer-timeout`."""
     text = "seconds until an answer must begin; more than the engines have (default: %(default)g)"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from privity import __version__
-from privity.cli import _models_text
+from privity.cli.models import text as models_text
 
 STOPPING = "Stopping …"
 INTERRUPTED = "Stopped before it began to serve."
@@ -96,7 +96,7 @@ def models_table(rows: Iterable[dict[str, Any]], *, vouched: bool = False) -> st
         rows: of the list.
         vouched: whether each line says if the deployment vouches for it.
     """
-    return table(_models_text.head(vouched=vouched), _models_text.cells(rows, vouched=vouched).values())
+    return table(models_text.head(vouched=vouched), models_text.cells(rows, vouched=vouched).values())
 
 
 def block(pairs: Iterable[tuple[str, str]]) -> str:

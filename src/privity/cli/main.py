@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from privity import __version__
-from privity.cli import _ui, config, gateway, inference_proxy, mesh, models, proxy, secret_service, up
+from privity.cli import _ui, config, gateway, inference_proxy, mesh, proxy, secret_service, up
 from privity.cli._program import INTERRUPTED_STATUS
+from privity.cli.models import command as models
 from privity.errors import StartError
 
 BROKEN_PIPE_STATUS = 141

@@ -12,6 +12,7 @@ from privity.cli._program import (
     add_answer_timeout,
     add_listener_options,
     add_logging_options,
+    add_origin_option,
     base_url,
     run_until_stopped,
 )
@@ -46,13 +47,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--allowed-host", action="append", default=[], metavar="NAME", help="a further name to answer under, repeatable"
     )
-    parser.add_argument(
-        "--allowed-origin",
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        help="origin of web pages that may use this proxy, such as https://app.example; repeatable",
-    )
+    add_origin_option(parser)
     add_mesh_options(parser, identity=False)
     parser.add_argument(
         "--api-key",

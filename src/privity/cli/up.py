@@ -13,7 +13,7 @@ from privity.catalogue.declared import Declared
 from privity.catalogue.dialects import openai
 from privity.cli import _logging, _ui
 from privity.cli._engine import SOURCES_HELP, add_engine_options, read_declared, resolve
-from privity.cli._program import add_logging_options, port_number, run_until_stopped
+from privity.cli._program import add_logging_options, add_origin_option, port_number, run_until_stopped
 from privity.engines.embedded.defaults import DEFAULT_MODELS
 from privity.engines.embedded.fetch import ModelFiles
 from privity.errors import StartError
@@ -55,6 +55,7 @@ def add_parser(commands: Any) -> None:
         default=[],
         help=f"a model to serve, may be repeated (default: {defaults}, which are downloaded once)",
     )
+    add_origin_option(parser)
     add_engine_options(parser)
     add_logging_options(parser)
     parser.set_defaults(run=run)
@@ -72,7 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
         _ui.say(_ui.up_screen(running.url, running.rows, running.gateway, running.mesh_ca, not arguments.model))
 
     finding = Finding(read_declared(arguments.records), arguments.probe)
-    return run_until_stopped(everything(engines, arguments.port, arguments.engine_timeout, finding), show)
+    front = Front(arguments.port, tuple(arguments.allowed_origin))
+    return run_until_stopped(everything(engines, front, arguments.engine_timeout, finding), show)
 
 
 def require_distinct(engines: Sequence[RemoteEngine | ModelFiles]) -> None:
@@ -86,6 +88,14 @@ def require_distinct(engines: Sequence[RemoteEngine | ModelFiles]) -> None:
                     "Give one of them another ID: --model SOURCE#id=NAME",
                 )
             owners[each] = files.model
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """Where apps find the proxy, and which web pages it answers."""
+
+    port: int
+    allowed_origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +122,7 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def everything(
-    engines: Sequence[RemoteEngine | ModelFiles], port: int, engine_timeout: float, finding: Finding
+    engines: Sequence[RemoteEngine | ModelFiles], front: Front, engine_timeout: float, finding: Finding
 ) -> AsyncIterator[Running]:
     """Run all roles, with certificates of a mesh CA that is made for this run and whose key is thrown away.
 
@@ -153,10 +163,15 @@ async def everything(
             raise StartError(
                 f"Another model has an ID of {left_out[0]} already.", "Leave one of them out, or give a file #id=NAME."
             )
-        front = proxy_config.Settings(
-            middle.url, ca.certificate, host=HOST, port=port, answer_timeout=engine_timeout + 2 * MARGIN
+        facing = proxy_config.Settings(
+            middle.url,
+            ca.certificate,
+            host=HOST,
+            port=front.port,
+            allowed_origins=front.allowed_origins,
+            answer_timeout=engine_timeout + 2 * MARGIN,
         )
-        url = await stack.enter_async_context(proxy.serve(front))
+        url = await stack.enter_async_context(proxy.serve(facing))
         models = middle.fleet.catalogue.models
         rows = [openai.row(model, each, datetime.now(UTC)) for model in models for each in model.ids]
         yield Running(url, middle.url, ca_file, rows)

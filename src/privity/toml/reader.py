@@ -8,9 +8,9 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, TypeVar
 
+from privity.errors import ConfigError
 from privity.toml.kinds import MAX_SHOWN, Kind, quoted, shown
 from privity.toml.lines import Path, lines_of
-from privity.errors import ConfigError
 
 MAX_FILE_BYTES = 1024 * 1024
 """Bytes of a configuration file: thousands of models, and a wrong file is noticed before it is read."""

@@ -24,8 +24,7 @@ def down() -> Health:
 
 def test_a_replica_that_was_never_heard_is_not_up_and_one_look_brings_it_up() -> None:
     health = Health()
-    assert not health.is_up
-    assert health.last_heard is None
+    assert (health.is_up, health.last_heard) == (False, None)
     health.failed()
     health.looked(3)
     assert health.is_up
@@ -38,10 +37,10 @@ def test_it_takes_several_signals_in_a_row_to_bring_it_down(signal: Callable[[He
     for _ in range(3):
         for _ in range(FALL - 1):
             signal(health)
-            assert health.is_up
-            assert health.status(0) == "unknown"
+            assert (health.is_up, health.status(0)) == (True, "unknown")
         health.looked(0)
-        assert health.status(0) == "available"
+        assert (health.is_up, health.status(0)) == (True, "available")
+    health = up()
     for _ in range(FALL):
         signal(health)
     assert not health.is_up

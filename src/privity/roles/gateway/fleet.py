@@ -19,6 +19,12 @@ from privity.transport.models_api.source import Published
 PUBLISH_SECONDS = 0.2
 """Seconds between two new lists at least: a large fleet changes all the time, and each list costs milliseconds."""
 
+PUBLISH_SHARE = 0.02
+"""Of the time that goes into new lists at most, while everything changes all the time."""
+
+MAX_PUBLISH_SECONDS = 1.0
+"""Seconds between two new lists at most, where something changed: what begins or ends must show within 5 s."""
+
 MAX_REMEMBERED = 50_000
 """Models whose `created` is remembered while nobody serves them."""
 
@@ -74,7 +80,7 @@ class Fleet:
         self._left_out: frozenset[str] = frozenset()
         self._collisions: frozenset[tuple[str, str, str]] = frozenset()
         self._seen: object = None
-        self._published_at = -PUBLISH_SECONDS
+        self._publish_again_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._met: dict[str, Replica] = {}
 
@@ -124,7 +130,7 @@ class Fleet:
         """Publish what changed: at once, or soon after the last time."""
         if self._timer is not None or self._state() == self._seen:
             return
-        wait = self._published_at + PUBLISH_SECONDS - self.clock()
+        wait = self._publish_again_at - self.clock()
         if wait <= 0:
             self.publish()
         else:
@@ -146,12 +152,14 @@ class Fleet:
     def publish(self) -> None:
         """Publish what is served now, whenever the last time was."""
         self.close()
-        self._published_at = self.clock()
+        begun = self.clock()
         now = self._now()
         catalogue = Catalogue(self._together(now), now, self.catalogue)
         changed = catalogue.models != self.catalogue.models
         self.published.publish(catalogue)
         self._seen = self._state()
+        pause = (self.clock() - begun) / PUBLISH_SHARE
+        self._publish_again_at = begun + min(max(pause, PUBLISH_SECONDS), MAX_PUBLISH_SECONDS)
         if changed and _LOG.isEnabledFor(logging.INFO):
             _LOG.info("models changed", extra={"models": _shown(list(catalogue.ids))})
 

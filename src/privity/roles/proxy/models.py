@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from urllib.parse import quote, urlencode
@@ -15,6 +15,7 @@ from privity.catalogue.model import Model
 from privity.catalogue.rows import read_model, read_models
 from privity.errors import ApiError, EngineFailedError, EngineTimeoutError, ModelNotFoundError, UpstreamError
 from privity.http import Headers, HttpClient, header
+from privity.protocol.event_stream import encode_event
 from privity.protocol.request_id import RANDOM_BYTES, uuid7
 from privity.roles.proxy.agreements import Agreements
 from privity.roles.proxy.config import LIST_SECONDS
@@ -25,7 +26,7 @@ from privity.transport.forward import api_error
 from privity.transport.models_api.feed import MAX_WAIT
 from privity.transport.models_api.source import Published, Retrieved
 from privity.transport.tasks import Background
-from privity.transport.web import JSON, NO_SNIFFING, Reply, Request
+from privity.transport.web import EVENTS, JSON, NO_SNIFFING, Reply, Request, encode_error, wants_events
 
 MAX_KEYS = 64
 """API keys whose lists are kept: a proxy serves one user, and a key from outside must not cost memory for ever."""
@@ -116,14 +117,14 @@ class ProxyModels:
         problem = await self._refresh(key, kept)
         if isinstance(problem, ApiError):
             raise problem
-        return problem or kept.published.catalogue.view()
+        return kept.published.catalogue.view() if problem is None else _as_asked(problem, request)
 
     async def retrieve(self, request: Request, asked: str) -> Retrieved | Reply:
         """Return one model, with what the gateway knows of its health."""
         key = self._agreements.authorization(request.headers)
         reply = await self._ask(key, f"/v1/models/{quote(asked, safe='')}?detail=full")
         if reply.status != 200:
-            return _refusal(reply)
+            return _as_asked(_refusal(reply), request)
         try:
             model, health = read_model(reply.body)
         except UpstreamError as error:
@@ -286,6 +287,38 @@ def _refusal(reply: Reply) -> Reply:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         body = msgspec.json.encode(EngineFailedError(f"The gateway answered with status {reply.status}.").body())
     return Reply(status, [JSON, NO_SNIFFING, *kept], body)
+
+
+class _Said(msgspec.Struct):
+    message: str
+
+
+class _Refusal(msgspec.Struct):
+    error: _Said
+
+
+class _RefusedError(ApiError):
+    """What a gateway said instead of an answer."""
+
+    def __init__(self, reply: Reply) -> None:
+        try:
+            message = msgspec.json.decode(reply.body, type=_Refusal).error.message
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            message = f"The gateway answered with status {reply.status}."
+        super().__init__(message)
+        self.status = reply.status  # type: ignore[misc]  # no class of ours has just this one
+
+
+def _as_asked(refusal: Reply, request: Request) -> Reply:
+    """Return a refusal in the form of the API that was asked, and as an event where one is wanted."""
+    error = _RefusedError(refusal)
+    body = encode_error(error, request.path, request.headers)
+    if body == msgspec.json.encode(error.body()):
+        body = refusal.body
+    if not wants_events(request.headers):
+        return replace(refusal, body=body)
+    headers = [EVENTS if each == JSON else each for each in refusal.headers]
+    return replace(refusal, headers=headers, body=encode_event(body, b"error"))
 
 
 def _is_over(kept: _Kept, now: datetime) -> bool:

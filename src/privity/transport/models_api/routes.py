@@ -68,9 +68,9 @@ class _ModelsApi:
 
     def _projection(self, request: Request, parameters: Mapping[str, str]) -> _Projection:
         """Return how a view becomes the list that a request wants. Raises `InvalidRequestError`."""
-        if parameters.get("detail") == "full":
-            return _plainly(full_list)
         query = read_query(parameters, collapse=self._collapses())
+        if parameters.get("detail") == "full":
+            return _plainly(lambda view: full_list(view, query))
         if not speaks_anthropic(request.headers):
             return lambda view: openai_etag(view, query), lambda view: openai_list(view, query).body()
         has_pages = header(request.headers, b"anthropic-version") is not None

@@ -1,4 +1,4 @@
-"""All that is known of one model, for a terminal. What could steer it is still in here, as in `_models_text`."""
+"""All that is known of one model, for a terminal. What could steer it is still in here, as in `text`."""
 
 import base64
 import binascii
@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from privity.cli._models_rows import Details, Evidence, Health
-from privity.cli._models_text import MOST, context, end_of, number_of
+from privity.cli.models.rows import Details, Evidence, Health
+from privity.cli.models.text import MOST, context, end_of, number_of
 
 _SOURCES = {"engine": "read from the engine", "declared": "declared by the operator", "probed": "probed"}
 

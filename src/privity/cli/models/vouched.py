@@ -12,9 +12,9 @@ from privity.catalogue.dialects import openai
 from privity.catalogue.model import Model
 from privity.catalogue.query import read_query
 from privity.catalogue.rows import read_model, read_models
-from privity.cli._models_api import Answer
-from privity.cli._models_feed import Listing
-from privity.cli._models_rows import by_id
+from privity.cli.models.api import Answer
+from privity.cli.models.feed import Listing
+from privity.cli.models.rows import by_id
 from privity.errors import StartError
 from privity.protocol.signed import Verifier
 from privity.roles.proxy.vouching import Vouching

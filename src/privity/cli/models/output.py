@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from privity.cli import _models_text, _ui
-from privity.cli._models_feed import Rows, Update
+from privity.cli import _ui
+from privity.cli.models import text
+from privity.cli.models.feed import Rows, Update
 
 
 class Output(Protocol):
@@ -36,7 +37,7 @@ class Lines:
     def live(self, update: Update, before: Rows) -> None:
         """Print what changed."""
         self._back()
-        for line in _models_text.changes(before, update.rows, vouched=self._vouched):
+        for line in text.changes(before, update.rows, vouched=self._vouched):
             _ui.say(_ui.printable(line))
 
     def away(self, problem: str) -> None:
@@ -78,7 +79,7 @@ class Screen:
     def __init__(
         self,
         notes: Sequence[str],
-        nothing: str = _models_text.NOTHING,
+        nothing: str = text.NOTHING,
         *,
         vouched: bool = False,
         clock: Callable[[], datetime] = datetime.now,
@@ -105,10 +106,10 @@ class Screen:
         self._problem = ""
         self._rows = update.rows
         if update.dropped is not None:
-            note = _models_text.dropped_note(update.dropped)
+            note = text.dropped_note(update.dropped)
             self._dropped = f"At {now}: {note}" if note else ""
         if update.whys is not None:
-            self._whys = _models_text.dropped_lines(update.whys)
+            self._whys = text.dropped_lines(update.whys)
         self.redraw()
 
     def away(self, problem: str) -> None:
@@ -129,7 +130,7 @@ class Screen:
             _ui.say()
 
     def _lines(self, columns: int, height: int) -> list[str]:
-        head, cells = _models_text.head(vouched=self._vouched), self._cells()
+        head, cells = text.head(vouched=self._vouched), self._cells()
         table = _ui.table_lines(head, cells) if cells else [self._nothing]
         notes = [_ui.printable(each) for each in (*self._fixed, *self._whys, self._dropped) if each]
         last = " · ".join(
@@ -142,7 +143,7 @@ class Screen:
         return fitted(table, notes, _ui.printable(last), columns, height)
 
     def _cells(self) -> list[tuple[str, ...]]:
-        return list(_models_text.cells(self._rows.values(), vouched=self._vouched).values())
+        return list(text.cells(self._rows.values(), vouched=self._vouched).values())
 
     def _now(self) -> str:
         return self._clock().strftime("%H:%M:%S")

@@ -6,9 +6,9 @@ import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
 
-from privity.cli._models_api import Answer, ModelsApi
-from privity.cli._models_feed import Feed
-from privity.cli._models_output import Output
+from privity.cli.models.api import Answer, ModelsApi
+from privity.cli.models.feed import Feed
+from privity.cli.models.output import Output
 from privity.errors import StartError, UpstreamError, UpstreamProtocolError
 
 PAUSE = 1.0

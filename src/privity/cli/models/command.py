@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from privity.catalogue.model import TASKS
-from privity.cli import _logging, _models_record, _models_text, _ui
+from privity.cli import _logging, _ui
 from privity.cli._mesh import read_ca
-from privity.cli._models_api import Answer, ModelsApi
-from privity.cli._models_feed import Feed, Listing, read_plainly
-from privity.cli._models_output import JsonLines, Lines, Screen, is_drawable
-from privity.cli._models_rows import Details, parse_details
-from privity.cli._models_vouched import FULL, Judge
-from privity.cli._models_watch import until_stopped, watch
 from privity.cli._program import base_url
+from privity.cli.models import record, text
+from privity.cli.models.api import Answer, ModelsApi
+from privity.cli.models.feed import Feed, Listing, read_plainly
+from privity.cli.models.output import JsonLines, Lines, Screen, is_drawable
+from privity.cli.models.rows import Details, parse_details
+from privity.cli.models.vouched import FULL, Judge
+from privity.cli.models.watch import until_stopped, watch
 from privity.cli.proxy import read_key
 from privity.errors import StartError, UpstreamProtocolError
 
@@ -120,19 +121,19 @@ async def _list(api: ModelsApi, query: Mapping[str, str], judge: Judge | None, *
         return
     rows = listing.rows.values()
     _ui.say(_ui.models_table(rows, vouched=judge is not None) if rows else _nothing(query))
-    notes = [_models_text.dropped_note(answer.dropped), *_models_text.dropped_lines(listing.whys), *_notes(api, judge)]
+    notes = [text.dropped_note(answer.dropped), *text.dropped_lines(listing.whys), *_notes(api, judge)]
     if any(notes):
         _ui.say("\n" + "\n".join(_ui.printable(each) for each in notes if each))
 
 
 def _nothing(query: Mapping[str, str]) -> str:
-    return _models_text.NO_MATCH if query else _models_text.NOTHING
+    return text.NO_MATCH if query else text.NOTHING
 
 
 def _notes(api: ModelsApi, judge: Judge | None) -> list[str]:
     if api.what == "proxy":
         return []
-    return [_models_text.UNVERIFIED if judge is None else _models_text.VERIFIED]
+    return [text.UNVERIFIED if judge is None else text.VERIFIED]
 
 
 async def _show(api: ModelsApi, asked: str, judge: Judge | None, *, as_json: bool) -> None:
@@ -140,8 +141,8 @@ async def _show(api: ModelsApi, asked: str, judge: Judge | None, *, as_json: boo
     try:
         asked_verified = None
         if judge is not None:
-            record, asked_verified = await judge.read_one(answer, asked)
-            answer = replace(answer, body=json.dumps(record).encode())
+            judged, asked_verified = await judge.read_one(answer, asked)
+            answer = replace(answer, body=json.dumps(judged).encode())
         if as_json:
             _say_answer(answer)
             return
@@ -150,7 +151,7 @@ async def _show(api: ModelsApi, asked: str, judge: Judge | None, *, as_json: boo
             asked_verified = await _is_verified(api, asked, whole)
     except UpstreamProtocolError as error:
         raise api.problem(error) from error
-    _ui.say(_ui.block(_models_record.block(whole, asked, asked_verified=asked_verified)))
+    _ui.say(_ui.block(record.block(whole, asked, asked_verified=asked_verified)))
     if api.what == "gateway":
         _ui.say("\n" + "\n".join(_notes(api, judge)))
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from privity.cli._models_rows import Row, read_row
+from privity.cli.models.rows import Row, read_row
 
 NOTHING = "No model is available at the moment."
 NO_MATCH = "No model that is available at the moment matches."
