@@ -9,7 +9,7 @@ from bench.load import Job
 from bench.nginx import nginx_command
 from bench.processes import Program, Programs, free_port
 from bench.rounds import CONNECTIONS, Load, Tell, load_command
-from bench.setting import make_mesh, privity, start_stub
+from bench.setting import UNSIGNED, make_mesh, privity, start_stub
 from bench.stages import as_text, profile
 from bench.steps import PARTS
 
@@ -45,7 +45,7 @@ def _start(programs: Programs, folder: Path) -> dict[str, Program]:
     commands = {part: [sys.executable, "-m", "bench.steps", str(ports[part]), part, plain, sealed] for part in PARTS}
     commands["nginx"] = nginx_command(folder, ports["nginx"], stub.port)
     mesh_ca = ("--mesh-ca", str(mesh / "ca.pem"))
-    commands["proxy"] = privity("proxy", "--port", str(ports["proxy"]), "--gateway", sealed, *mesh_ca)
+    commands["proxy"] = privity("proxy", "--port", str(ports["proxy"]), "--gateway", sealed, *mesh_ca, *UNSIGNED)
     servers = {name: programs.start(name, commands[name], port) for name, port in ports.items()}
     for server in servers.values():
         server.wait_until_it_listens()

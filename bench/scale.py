@@ -42,7 +42,9 @@ def measure_scale(folder: Path, rounds: int, seconds: float, tell: Tell) -> tupl
             _lists(figures, scale, seconds)
         for number in range(1, rounds + 1):
             tell(f"scale: changes, round {number} of {rounds}")
-            _churn(figures, scale, seconds, turned=number % 2 == 0)
+            _requests(figures, scale, seconds, 0)
+            _requests(figures, scale, seconds, 1)
+            _surroundings(figures, scale, seconds, number)
         figures["memory"]["churned"].append(_rss(scale.large))
         tell(f"scale: {SUBSCRIBERS} subscribers")
         _subscribers(figures, scale, "gateway", scale.small, rounds)
@@ -86,27 +88,40 @@ def _lists(figures: Figures, scale: Scale, seconds: float) -> None:
     figures["few"]["long"].append(statistics.median(few.times["list"]) * 1e3)
 
 
-def _churn(figures: Figures, scale: Scale, seconds: float, *, turned: bool) -> None:
+def _in_turn(number: int) -> tuple[tuple[float, str], ...]:
+    """Return changes a second, and their name in the figures; in one round these come first, in the next one last."""
+    order = ((CHANGES, "churn"), (0.0, "calm"))
+    return order if number % 2 else order[::-1]
+
+
+def _mixed(program: Program, key: str, seconds: float, rate: float = 0.0) -> Job:
+    return Job("mixed", program.port, [key], seconds, connections=CONNECTIONS, rate=rate, model=model(0).id)
+
+
+def _requests(figures: Figures, scale: Scale, seconds: float, number: int) -> None:
     """Send the same requests while models change and while they don't."""
-    order = ((CHANGES, "churn"), (0, "calm"))
-    for changes, name in order if turned else reversed(order):
+    for changes, name in _in_turn(number):
         scale.change_all(changes)
-        time.sleep(SETTLE)
+        time.sleep(SETTLE / 2)
         begun, used = time.perf_counter(), cpu_seconds([scale.large.pid])
-        time.sleep(seconds)
-        figures["own cpu"][name].append(_share(scale.large, begun, used))
-        job = Job("mixed", scale.large.port, [FEW], 2 * seconds, connections=CONNECTIONS, rate=RATE, model=model(0).id)
-        begun, used = time.perf_counter(), cpu_seconds([scale.large.pid])
-        paced = scale.load.run(job)
+        times = scale.load.run(_mixed(scale.large, FEW, 2 * seconds, RATE)).times
         figures["loaded cpu"][name].append(_share(scale.large, begun, used))
-        job = Job("mixed", scale.small.port, [ONLY], 2 * seconds, connections=CONNECTIONS, rate=RATE, model=model(0).id)
-        for kind, times in scale.load.run(job).times.items():
-            figures[f"{kind} elsewhere"][name].append(statistics.median(times) * 1e3)
-        for kind, times in paced.times.items():
-            figures[f"{kind} p50"][name].append(statistics.median(times) * 1e3)
-            figures[f"{kind} p95"][name].append(statistics.quantiles(times, n=20)[-1] * 1e3)
-        job = Job("mixed", scale.large.port, [FEW], seconds, connections=CONNECTIONS, model=model(0).id)
-        figures["rate"][name].append(scale.load.run(job).rate)
+        for kind, each in times.items():
+            figures[f"{kind} p50"][name].append(statistics.median(each) * 1e3)
+            figures[f"{kind} p95"][name].append(statistics.quantiles(each, n=20)[-1] * 1e3)
+    scale.change_all(0)
+
+
+def _surroundings(figures: Figures, scale: Scale, seconds: float, number: int) -> None:
+    """Look at what else changes cost: this gateway by itself, at full speed, and what shares its machine."""
+    for changes, name in _in_turn(number):
+        scale.change_all(changes)
+        time.sleep(SETTLE / 2)
+        begun, used = time.perf_counter(), cpu_seconds([scale.large.pid])
+        for kind, each in scale.load.run(_mixed(scale.small, ONLY, 2 * seconds, RATE)).times.items():
+            figures[f"{kind} elsewhere"][name].append(statistics.median(each) * 1e3)
+        figures["own cpu"][name].append(_share(scale.large, begun, used))
+        figures["rate"][name].append(scale.load.run(_mixed(scale.large, FEW, seconds)).rate)
     scale.change_all(0)
 
 

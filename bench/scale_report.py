@@ -94,7 +94,8 @@ def _entry(line: Line, figures: Figures) -> dict[str, Any]:
 
 
 def _ratio(values: list[float], others: list[float]) -> float | None:
-    if not others:
+    """Return the ratio round by round, or that of the medians; None where there is nothing to divide by."""
+    if not others or min(others) <= 0:
         return None
     if len(values) != len(others):
         return statistics.median(values) / statistics.median(others)

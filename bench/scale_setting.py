@@ -12,7 +12,7 @@ import msgspec
 from bench.processes import BenchError, Program, Programs, free_port
 from bench.scale_load import Job, Outcome
 from bench.scale_stub import ALIASES, MODELS, REPLICAS, SHORT, model
-from bench.setting import make_mesh, privity
+from bench.setting import UNSIGNED, make_mesh, privity
 
 KEYS = 500
 GROUPS = 32
@@ -105,8 +105,7 @@ def set_up(programs: Programs, folder: Path) -> Scale:
     large, seconds = _gateway(programs, folder, "large gateway", head + _large_file(stubs))
     port = free_port()
     whose = ("--gateway", f"http://127.0.0.1:{small.port}", "--api-key", ONLY)
-    # The small fleet's models are unsigned, in a mesh that could sign.
-    command = privity("proxy", "--port", str(port), *ca, *whose, "--unsigned-models", "mark")
+    command = privity("proxy", "--port", str(port), *ca, *whose, *UNSIGNED)
     proxy = programs.start("proxy", command, port)
     proxy.wait_until_it_listens()
     loads = [programs.start(name, [sys.executable, "-m", "bench.scale_load"], talks=True) for name in ("load", "crowd")]

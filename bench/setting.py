@@ -15,6 +15,9 @@ from bench.stub import UPLOADS
 SETTLE_SECONDS = 0.5
 """Between a program's listening and the look at its idle memory: until the proxy has agreed on a secret, too."""
 
+UNSIGNED = ("--unsigned-models", "mark")
+"""For a proxy before the stub, which signs nothing in a mesh that could."""
+
 Command = Callable[[int], list[str]]
 """A program's command, by the port that it is to listen on."""
 
@@ -89,7 +92,7 @@ def set_up(programs: Programs, folder: Path, starts: int) -> tuple[Setting, dict
     stub, sealed_port = start_stub(programs, mesh)
     plain, sealed = _url(stub.port), _url(sealed_port)
     nginx = starter.start("nginx", lambda port: nginx_command(folder, port, stub.port))
-    proxy = starter.privity("proxy", "proxy", "--gateway", sealed)
+    proxy = starter.privity("proxy", "proxy", "--gateway", sealed, *UNSIGNED)
     inference, gateway = _deployment(starter, plain, sealed)
     second = starter.privity("second proxy", "proxy", "--gateway", _url(gateway.port), times=1)
     targets = {

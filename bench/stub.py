@@ -156,7 +156,7 @@ class Stub(asyncio.Protocol):
         request, self._buffer, self._tail = self._buffer, b"", None
         head, _, body = request.partition(b"\r\n\r\n")
         if self._transport is not None:
-            self._answer(self._transport, head.split(b" ", 2)[1].decode(), body)
+            self._answer(self._transport, head.split(b" ", 2)[1].partition(b"?")[0].decode(), body)
 
     def _begin(self, data: bytes) -> bool:
         """Read a head, and so what is to come; return whether it is complete."""

@@ -87,6 +87,12 @@ def follow(url: str, began: Event) -> bool:
         connection.close()
 
 
+def replicas(url: str) -> int:
+    """Return how many inference proxies serve the model."""
+    number: int = json.loads(get(url, f"/v1/models/{MODEL}").body)["health"]["replicas"]
+    return number
+
+
 def url_of(started: Program) -> str:
     return started.out.read_text().split(" serves on ")[1].strip()
 
@@ -391,18 +397,14 @@ def test_inference_proxies_join_drain_and_leave(deployment: Deployment, front: F
         assert {chat(proxy).status for _ in range(4)} == {200}
         return [bool(engine.requests) for engine in engines]
 
-    def replicas() -> int:
-        number: int = json.loads(get(proxy, f"/v1/models/{MODEL}").body)["health"]["replicas"]
-        return number
-
-    assert (served_by(), replicas()) == ([True, False], 1)
+    assert (served_by(), replicas(proxy)) == ([True, False], 1)
     front.write(inference_proxies=(first, second))
-    eventually(lambda: replicas() == 2, "another inference proxy joins")
+    eventually(lambda: replicas(proxy) == 2, "another inference proxy joins")
     front.write(inference_proxies=(second,), draining=(first,))
-    eventually(lambda: replicas() == 1, "one drains")
+    eventually(lambda: replicas(proxy) == 1, "one drains")
     assert served_by() == [False, True]
     front.write(inference_proxies=(first,))
-    eventually(lambda: replicas() == 1 and served_by() == [True, False], "the other one left")
+    eventually(lambda: replicas(proxy) == 1 and served_by() == [True, False], "the other one left")
     front.write(inference_proxies=(), draining=(first,))
     eventually(lambda: rows(proxy) == {}, "all drain")
     refused = chat(proxy)
@@ -418,8 +420,10 @@ def test_a_stream_goes_on_though_its_inference_proxy_leaves_the_file(deployment:
     proxy = front.proxy()
     with streaming(proxy) as stream:
         assert next(stream).choices[0].delta.content
+        front.write(inference_proxies=(first, second))
+        eventually(lambda: replicas(proxy) == 2, "another inference proxy joins")
         front.write(inference_proxies=(second,))
-        front.eventually_logs(f"inference proxy removed: {first}")
+        eventually(lambda: replicas(proxy) == 1, "the one that streams left")
         assert chat(proxy).status == 200
         assert next(stream).choices[0].delta.content
         engine.behaviour = "answer"

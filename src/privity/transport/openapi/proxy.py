@@ -29,7 +29,6 @@ from privity.transport.openapi.parts import (
     response,
     response_header,
     text,
-    without,
 )
 
 _ERRORS = Errors(
@@ -148,7 +147,7 @@ def _document_call() -> Json:
         "parameters": [in_path("path", "Any path.", "general/v0/general")],
         "requestBody": {"required": True, "content": body},
         "responses": {
-            "200": response("The answer.", content, without(_ID)),
+            "200": response("The answer.", content, _ID),
             **_ERRORS.of("openai", *_REFUSED, 404, 413, 501),
         },
     }
