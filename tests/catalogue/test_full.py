@@ -23,7 +23,7 @@ def test_a_whole_record_is_the_canonical_row_and_more(model: Model, now: datetim
 
 @given(facts())
 def test_only_what_is_known_of_the_weights_is_said(known: Facts) -> None:
-    said = full.facts(known)
+    said = known.known()
     assert Facts(**said) == known
     assert None not in said.values()
 

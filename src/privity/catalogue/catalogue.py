@@ -63,6 +63,36 @@ class Entry:
         return encoded
 
 
+class _Content:
+    """What a catalogue's views know of it.
+
+    They don't know the catalogue, which knows them: one that is replaced is gone at once, and need not wait for the
+    collector of cycles, which hardly ever looks in a server.
+    """
+
+    def __init__(self, entries: tuple[Entry, ...], by_id: Mapping[str, Entry], as_of: datetime) -> None:
+        self.entries = entries
+        self.by_id = by_id
+        self.as_of = as_of
+
+    @cached_property
+    def places(self) -> dict[str | None, list[int]]:
+        """Where in the list the models are that each group sees; None's are those that everybody sees."""
+        places: dict[str | None, list[int]] = {}
+        for place, entry in enumerate(self.entries):
+            groups = entry.model.visible_to
+            for group in (None,) if groups is None else groups:
+                places.setdefault(group, []).append(place)
+        return places
+
+    def entries_for(self, groups: frozenset[str] | None) -> tuple[Entry, ...]:
+        """Return the entries of the models that `Model.is_visible_to` shows to these groups; None is all."""
+        if groups is None:
+            return self.entries
+        places = {place for group in (None, *groups) for place in self.places.get(group, ())}
+        return tuple([self.entries[place] for place in sorted(places)])
+
+
 class Catalogue:
     """An immutable set of models; listed, retrievable and callable are the same set.
 
@@ -90,6 +120,7 @@ class Catalogue:
                     raise IdCollisionError(each, self._by_id[each].model.id, model.id)
                 self._by_id[each] = entry
             self._by_canonical_id[model.id] = entry
+        self._content = _Content(tuple(self._by_canonical_id.values()), self._by_id, as_of)
         self._views: dict[frozenset[str] | None, View] = {}
 
     @property
@@ -119,38 +150,20 @@ class Catalogue:
         moments = [moment for each in lifecycles for moment in (each.deprecated_at, each.retires_at)]
         return min((moment for moment in moments if moment is not None and moment > self.as_of), default=None)
 
-    @cached_property
-    def _places(self) -> dict[str | None, list[int]]:
-        """Where in the list the models are that each group sees; None's are those that everybody sees."""
-        places: dict[str | None, list[int]] = {}
-        for place, entry in enumerate(self.entries):
-            groups = entry.model.visible_to
-            for group in (None,) if groups is None else groups:
-                places.setdefault(group, []).append(place)
-        return places
-
-    def entries_for(self, groups: frozenset[str] | None) -> tuple[Entry, ...]:
-        """Return the entries of the models that `Model.is_visible_to` shows to these groups; None is all."""
-        entries = tuple(self.entries)
-        if groups is None:
-            return entries
-        places = {place for group in (None, *groups) for place in self._places.get(group, ())}
-        return tuple([entries[place] for place in sorted(places)])
-
     def view(self, groups: frozenset[str] | None = None) -> "View":
         """Return what keys of these groups may list, retrieve and call; None is whoever may see everything."""
-        decisive = None if groups is None else frozenset(group for group in groups if group in self._places)
+        decisive = None if groups is None else frozenset(group for group in groups if group in self._content.places)
         view = self._views.get(decisive)
         if view is None:
-            view = self._views[decisive] = View(self, decisive)
+            view = self._views[decisive] = View(self._content, decisive)
         return view
 
 
 class View:
     """What one class of keys may list, retrieve and call: one predicate decides all of it (models-api.md item 7)."""
 
-    def __init__(self, catalogue: Catalogue, groups: frozenset[str] | None) -> None:
-        self._catalogue = catalogue
+    def __init__(self, content: _Content, groups: frozenset[str] | None) -> None:
+        self._content = content
         self._groups = groups
         self.etags: dict[object, str] = {}
         """Those of its listings that were asked for, by what was asked."""
@@ -160,12 +173,12 @@ class View:
     @cached_property
     def entries(self) -> Sequence[Entry]:
         """Every entry, in the order of the list. Who calls a model never needs them."""
-        return self._catalogue.entries_for(self._groups)
+        return self._content.entries_for(self._groups)
 
     @property
     def as_of(self) -> datetime:
         """The time at which its models are looked at."""
-        return self._catalogue.as_of
+        return self._content.as_of
 
     def may_see(self, model: Model) -> bool:
         """Return whether these keys may use a model, if it is there."""
@@ -181,7 +194,7 @@ class View:
 
     def get(self, asked: str) -> Entry | None:
         """Return the entry under one of a model's IDs, if there is one."""
-        entry = self._catalogue.by_id.get(asked)
+        entry = self._content.by_id.get(asked)
         return entry if entry is not None and self.may_see(entry.model) else None
 
     def find(self, asked: str) -> Model:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from privity.catalogue.model import Evidence, Lifecycle, Model, in_order
+from privity.catalogue.model import RESERVED_ID, Evidence, Lifecycle, Model, in_order
 from privity.errors import ConfigError
 
 
@@ -61,6 +61,10 @@ def conflicts(declared: Sequence[Declared]) -> Iterator[Conflict]:
     owners: dict[str, tuple[int, tuple[str | int, ...]]] = {}
     for index, each in enumerate(declared):
         for path, name in each.names:
+            if name == RESERVED_ID:
+                yield Conflict(
+                    index, path, f"no model can have the ID {name}: GET /v1/models/{name} is the change feed."
+                )
             owner, first_path = owners.setdefault(name, (index, path))
             other = declared[owner].id
             if owner == index and first_path != path:

@@ -6,24 +6,17 @@ from hashlib import sha256
 from typing import Any
 
 from privity.catalogue.dialects import openai
-from privity.catalogue.model import Facts, Model, Statement
+from privity.catalogue.model import Model, Statement
 
 
 def row(model: Model, _listed_id: str, now: datetime) -> dict[str, Any]:
-    """Return the canonical row with all that is known: evidence, facts, and what the inference proxy signed."""
+    """Return the canonical row with all that is known: facts, and what the inference proxy signed."""
     whole = openai.row(model, model.id, now)
-    whole["evidence"] = openai.evidence(model)
-    if model.facts != Facts():
-        whole["facts"] = facts(model.facts)
+    if facts := model.facts.known():
+        whole["facts"] = facts
     if model.statement is not None:
         whole["statement"] = _statement(model.statement)
     return whole
-
-
-def facts(known: Facts) -> dict[str, Any]:
-    """Return what is known of the weights."""
-    every = {name: getattr(known, name) for name in Facts.__dataclass_fields__}
-    return {name: value for name, value in every.items() if value is not None}
 
 
 def _statement(statement: Statement) -> dict[str, str]:

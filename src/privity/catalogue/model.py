@@ -1,9 +1,9 @@
 """One record per model; every answer about models is a projection of it (models-api.md)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, Self
 
 TASKS = ("generate", "tool_calling", "vision", "embed", "transcribe")
 """Every task, in the order in which they are listed (models-api.md item 2)."""
@@ -16,6 +16,9 @@ TASK_OF_ENDPOINT = {
     "/v1/audio/transcriptions": "transcribe",
 }
 """The task that a model must have to be called at an endpoint."""
+
+RESERVED_ID = "events"
+"""What no model can be called: `GET /v1/models/events` is the change feed."""
 
 Source = Literal["declared", "engine", "probed"]
 """Who says that a model can do something: its operator, its engine's metadata, or a call that succeeded."""
@@ -61,6 +64,15 @@ class Facts:
     licence: str | None = None
     embedding_length: int | None = None
     """Numbers of an embedding, or of the model's inner vectors."""
+
+    def known(self) -> dict[str, Any]:
+        """Return what somebody said, by name."""
+        every = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: value for name, value in every.items() if value is not None}
+
+    def completed(self, others: Self) -> Self:
+        """Return these facts with what others know besides, or better."""
+        return replace(self, **others.known())
 
 
 @dataclass(frozen=True, slots=True)

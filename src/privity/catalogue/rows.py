@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from privity.catalogue.model import Evidence, Facts, Lifecycle, Model, Source, Statement, Status, in_order
+from privity.catalogue.model import RESERVED_ID, Evidence, Facts, Lifecycle, Model, Source, Statement, Status, in_order
 from privity.errors import UpstreamProtocolError
 
 MAX_ROWS = 10_000
@@ -22,9 +22,6 @@ MAX_ID_CHARACTERS = 256
 
 MAX_NUMBER = 2**53
 """The largest number that every JSON reader has exactly; a larger one is not known."""
-
-_TAKEN = "events"
-"""What can't be retrieved as `GET /v1/models/{id}`: the change feed is there."""
 
 T = TypeVar("T")
 
@@ -134,7 +131,7 @@ def _has_fit_ids(row: _Row) -> bool:
 
 def _is_fit(name: str) -> bool:
     """Return whether an ID can be asked for: it stands in URLs and in headers, which lose spaces at their ends."""
-    return 0 < len(name) <= MAX_ID_CHARACTERS and name.isprintable() and name == name.strip() and name != _TAKEN
+    return 0 < len(name) <= MAX_ID_CHARACTERS and name.isprintable() and name == name.strip() and name != RESERVED_ID
 
 
 def _model(row: _Row, certificates: Mapping[str, bytes]) -> Model:

@@ -13,8 +13,8 @@ from privity.roles.inference_proxy.config import Settings
 from privity.roles.inference_proxy.main import serve
 from privity.transport.server import require_free
 
-DRAIN_SECONDS = 2.0
-"""Two looks of a gateway and more."""
+DRAIN_SECONDS = 30.0
+"""Time for answers that are under way: as long as Kubernetes gives a program by default."""
 
 
 def add_parser(commands: Any) -> None:
@@ -49,7 +49,8 @@ def add_parser(commands: Any) -> None:
         type=pause,
         default=DRAIN_SECONDS,
         metavar="SECONDS",
-        help="how long to go on when it shall stop, so that gateways send requests elsewhere (default: %(default)g)",
+        help="when it shall stop, let gateways send requests elsewhere, and finish what is under way, for so long at "
+        "most (default: %(default)g)",
     )
     add_logging_options(parser)
     parser.set_defaults(run=run)

@@ -225,6 +225,9 @@ class WebApp:
         self._exact = {path: methods for path, methods in routes.items() if not path.endswith("/")}
         self._prefixes = [(path, methods) for path, methods in routes.items() if path.endswith("/")]
         self._background = background
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def routes(self) -> dict[str, tuple[str, ...]]:
@@ -237,6 +240,8 @@ class WebApp:
         exchange = _Exchange(request, send, self._background)
         started = time.perf_counter()
         status = CLIENT_GONE
+        is_call = request.method not in ("GET", "HEAD")
+        self._count(is_call)
         try:
             status = await self._answer(request, exchange)
         except ClientGoneError:
@@ -245,11 +250,24 @@ class WebApp:
             self._log_defect(request, error)
         finally:
             exchange.end()
-        level = logging.DEBUG if request.method == "GET" else logging.INFO  # roles ask each other for lists all day
+            self._count(-is_call)
+        level = logging.INFO if is_call else logging.DEBUG  # roles ask each other for lists all day
         if _LOG.isEnabledFor(level):
             milliseconds = round((time.perf_counter() - started) * 1000, 1)
             extra = {"method": request.method, "route": self._route_name(request), "status": status, "ms": milliseconds}
             _LOG.log(level, "request", extra=extra)
+
+    def _count(self, calls: int) -> None:
+        """Take note of calls that begin or end."""
+        self._calls += calls
+        if self._calls:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+    async def idle(self) -> None:
+        """Wait until no call is under way: no request that is more than a look."""
+        await self._idle.wait()
 
     async def _answer(self, request: Request, exchange: "_Exchange") -> int:
         try:

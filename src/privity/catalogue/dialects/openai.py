@@ -29,6 +29,7 @@ def row(model: Model, listed_id: str, now: datetime) -> dict[str, Any]:
         "root": model.root,
         **_names(model, listed_id),
         **_lifecycle(model, now),
+        "evidence": evidence(model) or None,
         "verified": model.is_verified(listed_id),
     }
     return {name: value for name, value in every.items() if value is not None}

@@ -64,11 +64,11 @@ class ConfigWatch:
         changes = difference(self.file, file)
         is_new = file.served != self.file.served
         self.file = replace(self.file, served=file.served)
-        for line in changes:
-            _LOG.warning("configuration changed", extra={"change": line})
         if is_new:
             await take(file.served)
-        elif not changes:
+        for line in changes:
+            _LOG.warning("configuration changed", extra={"change": line})
+        if not changes and not is_new:
             _LOG.info("configuration reloaded; nothing changed")
 
     def _read(self) -> GatewayFile:

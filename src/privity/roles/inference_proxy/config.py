@@ -53,4 +53,4 @@ class Settings:
     probes: int = 0
     """Calls that may be spent on finding out what nobody says; 0 is none."""
     drain_seconds: float = 0.0
-    """How long it goes on, saying that it drains, when it shall stop: so gateways send new requests elsewhere."""
+    """How long it may go on when it shall stop, so that gateways see it and calls are answered; 0 is not at all."""

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from privity.catalogue.model import Facts
 from privity.engines.connection import EngineConnection
 from privity.engines.detect import DetectedEngine
 from privity.engines.embedded.fetch import ModelFiles
+from privity.engines.embedded.gguf_header import BadHeaderError, read_header
 from privity.engines.embedded.process import EngineProcess
 from privity.engines.embedded.sockets import socket_directory
 from privity.engines.engine import Engine
@@ -25,6 +27,10 @@ from privity.transport.randomness import BatchedRandom
 from privity.transport.server import listening
 from privity.transport.tasks import Background
 from privity.transport.tls import client_context, server_context
+from privity.transport.web import WebApp
+
+NOTICE_SECONDS = 2.0
+"""Seconds that gateways have to see that this one drains: some looks of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +57,18 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
         engine = settings.engine
         if isinstance(engine, RemoteEngine):
             url, kind = engine.url, engine.kind
-            declared, files = engine.declared_tasks, None
+            declared, files, facts = engine.declared_tasks, None, Facts()
             pause = LOOK_AT_REMOTE_ENGINE
         else:
             url, kind = await stack.enter_async_context(_embedded(engine)), "llama.cpp"
-            declared, files = (), engine
+            declared, files, facts = (), engine, _facts(engine)
             pause = LOOK_AT_OWN_ENGINE
         asked: Engine = DetectedEngine(EngineConnection(http, url, settings.engine_timeout), declared, kind)
         background = await stack.enter_async_context(Background())
         if settings.probes:
             asked = probed = ProbedEngine(asked, settings.probes)
             background.start(probed.run(), "probing")
-        operator, signer = Operator(files, settings.declared), Signer(settings.identity, utc_now)
+        operator, signer = Operator(files, settings.declared, facts), Signer(settings.identity, utc_now)
         proxy = InferenceProxy(asked, operator, signer, utc_now)
         await proxy.refresh()
         background.start(_refresh_for_ever(proxy, pause), "engine watch")
@@ -73,7 +79,7 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
         yield Running(await stack.enter_async_context(listener), proxy)
         if settings.drain_seconds:
             proxy.drain()
-            await asyncio.sleep(settings.drain_seconds)
+            await _drained(app, settings.drain_seconds)
 
 
 @contextlib.asynccontextmanager
@@ -82,6 +88,23 @@ async def _embedded(files: ModelFiles) -> AsyncIterator[str]:
         process = EngineProcess(files, directory / "engine.sock")
         async with process.running():
             yield process.url
+
+
+async def _drained(app: WebApp, seconds: float) -> None:
+    """Wait until gateways know, and what is under way is answered; at most so many seconds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asyncio.sleep(NOTICE_SECONDS)
+            await app.idle()
+
+
+def _facts(files: ModelFiles) -> Facts:
+    """Return what a model's files say that its engine doesn't."""
+    try:
+        architecture = read_header(files.model).architecture or None
+    except (BadHeaderError, OSError):  # the engine, which can't load it either, says so
+        architecture = None
+    return Facts(architecture=architecture, sha256=files.sha256, licence=files.licence)
 
 
 async def _refresh_for_ever(proxy: InferenceProxy, seconds: float) -> None:

@@ -4,13 +4,13 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from privity.catalogue.catalogue import Catalogue, View, require_task
 from privity.catalogue.declared import Declared, apply
 from privity.catalogue.merge import without_collisions
-from privity.catalogue.model import Model
+from privity.catalogue.model import Facts, Model
 from privity.engines.embedded.fetch import ModelFiles
 from privity.engines.engine import Answer, Engine, EngineModel
 from privity.errors import (
@@ -45,6 +45,8 @@ class Operator:
     files: ModelFiles | None = None
     """Those of the one model that the engine serves; None where the engine's own names are the IDs."""
     declared: tuple[Declared, ...] = ()
+    facts: Facts = field(default_factory=Facts)
+    """What the files say."""
 
 
 class InferenceProxy:
@@ -150,7 +152,7 @@ class InferenceProxy:
                 max_output_tokens=each.max_output_tokens,
                 root=each.name,
                 evidence=each.evidence,
-                facts=each.facts if files is None else replace(each.facts, sha256=files.sha256, licence=files.licence),
+                facts=each.facts.completed(self._operator.facts),
             )
 
     async def answer(self, path: str, content: bytes | list[Part], routed: RoutedModel | None = None) -> Answer:

@@ -1,6 +1,7 @@
 """The routes of the Models API."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from privity.catalogue import full
 from privity.catalogue.catalogue import View
@@ -20,7 +21,7 @@ from privity.http import header
 from privity.transport.models_api.conditional import CACHING, is_known, not_modified, with_etag
 from privity.transport.models_api.feed import events, is_same, long_poll, read_timeout
 from privity.transport.models_api.lifecycle import lifecycle_headers
-from privity.transport.models_api.source import Source
+from privity.transport.models_api.source import Retrieved, Source
 from privity.transport.web import Handler, Reply, Request, StreamReply, json_reply, speaks_anthropic
 
 
@@ -84,17 +85,13 @@ class _ModelsApi:
         found = await self._source.retrieve(request, request.tail)
         if isinstance(found, Reply):
             return found
-        model = found.model
-        render = anthropic.row if speaks_anthropic(request.headers) else openai.row
+        headers = [*CACHING, *lifecycle_headers(found.model.lifecycle)]
         if request.parameters.get("detail") == "full":
-            whole = full.row(model, model.id, found.as_of)
-            if model.statement is not None:
-                whole["signers"] = signers_of({model.statement.certificate})
-        else:
-            whole = render(model, request.tail, found.as_of) | {"evidence": openai.evidence(model)}
+            return json_reply(_record(found), headers=headers)
+        render = anthropic.row if speaks_anthropic(request.headers) else openai.row
         if found.health is not None:
-            whole["health"] = found.health
-        return json_reply(whole, headers=[*CACHING, *lifecycle_headers(model.lifecycle)])
+            headers.append((b"privity-health", _as_header(found.health)))
+        return json_reply(render(found.model, request.tail, found.as_of), headers=headers)
 
     async def ollama_tags(self, request: Request) -> Reply:
         return await self._listed(request, ollama_list)
@@ -116,13 +113,27 @@ class _ModelsApi:
 
     async def _listed(self, request: Request, projection: Callable[[View], Listing]) -> Reply:
         view = await self._source.view(request)
-        return view if isinstance(view, Reply) else _conditional(request, projection(view))
+        if isinstance(view, Reply):
+            return view
+        listing, remarks = projection(view), self._source.remarks(request)
+        etag = listing.etag()
+        return not_modified(etag, remarks) if is_known(request, etag) else with_etag(listing.body(), etag, remarks)
+
+
+def _record(found: Retrieved) -> dict[str, Any]:
+    """Return all that is known of a model (`detail=full`)."""
+    whole = full.row(found.model, found.model.id, found.as_of)
+    if found.model.statement is not None:
+        whole["signers"] = signers_of({found.model.statement.certificate})
+    if found.health is not None:
+        whole["health"] = found.health
+    return whole
+
+
+def _as_header(health: Mapping[str, float | int]) -> bytes:
+    """Return members as a dictionary of RFC 9651 has them: `replicas=1, age_seconds=0.3`."""
+    return ", ".join(f"{name}={value}" for name, value in health.items()).encode()
 
 
 def _plainly(project: Callable[[View], Listing]) -> _Projection:
     return lambda view: project(view).etag(), lambda view: project(view).body()
-
-
-def _conditional(request: Request, listing: Listing) -> Reply:
-    etag = listing.etag()
-    return not_modified(etag) if is_known(request, etag) else with_etag(listing.body(), etag)

@@ -37,6 +37,9 @@ LIFECYCLE: Json = {
     "Sunset": response_header("When the model retires (RFC 8594)."),
     "Link": response_header("Its successor, as `rel=successor-version`."),
 }
+HEALTH: Json = {
+    "Privity-Health": response_header("`replicas` that serve it, and `age_seconds` since one last said so (RFC 9651).")
+}
 DROPPED: Json = {
     "Privity-Models-Dropped": response_header(
         "How many models the gateway lists that the deployment doesn't vouch for, by reason."
@@ -72,7 +75,6 @@ _PAGING = [
     query("after_id", text(), "The page right after this row. For clients of Anthropic's API only."),
     query("before_id", text(), "The page right before this row. For clients of Anthropic's API only."),
 ]
-_NOT_MODIFIED = response("The client has it already.", headers=_CACHING)
 
 
 def models_paths(errors: Errors, refused: tuple[int, ...], missing: tuple[int, ...], remarks: Json) -> Json:
@@ -127,7 +129,7 @@ class _Paths:
         return _operation("modelEvents", "Watch models", parameters, answers | self._fails("models"))
 
     def retrieve(self) -> Json:
-        answers = {"200": response("The model.", answered(schema_ref("RetrievedModel")), LIFECYCLE)}
+        answers = {"200": response("The model.", answered(schema_ref("RetrievedModel")), LIFECYCLE | HEALTH)}
         parameters = [_id(), _DETAIL, _ANTHROPIC_VERSION]
         return _operation(
             "retrieveModel", "Retrieve a model", parameters, answers | self._fails("models", *self._missing)
@@ -135,8 +137,10 @@ class _Paths:
 
     def listed(self, schema: str, summary: str, form: Form, name: str) -> Json:
         answers = {
-            "200": response("The models that this key may call.", answered(schema_ref(schema)), _CACHING),
-            "304": _NOT_MODIFIED,
+            "200": response(
+                "The models that this key may call.", answered(schema_ref(schema)), _CACHING | self._remarks
+            ),
+            "304": response("The client has it already.", headers=_CACHING | self._remarks),
         }
         return _operation(name, summary, [_IF_NONE_MATCH], answers | self._fails(form))
 

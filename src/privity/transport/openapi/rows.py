@@ -20,6 +20,22 @@ _ID = text("One of the model's IDs. Each of them works on every endpoint.", minL
 _DIGEST = text("SHA-256 in hex.", pattern="^[0-9a-f]{64}$")
 _BASE64 = {"contentEncoding": "base64"}
 
+_EVIDENCE: Json = {
+    "type": "object",
+    "description": "Where each task comes from.",
+    "propertyNames": {"enum": list(TASKS)},
+    "additionalProperties": record(
+        {
+            "source": text(
+                "`declared` by the operator, read from the `engine`'s metadata, or `probed` by a call that succeeded.",
+                enum=list(get_args(Source)),
+            ),
+            "at": moment("When it was probed."),
+        },
+        ("source",),
+    ),
+}
+
 _CORE: Json = {
     "id": _ID,
     "object": text(const="model"),
@@ -47,23 +63,8 @@ _CORE: Json = {
     "deprecated_at": moment("Since when, or from when on."),
     "retires_at": moment("From when on it can't be called."),
     "replacement": text("The ID of the model to use instead."),
+    "evidence": _EVIDENCE,
     "verified": flag("Whether the deployment signed that this ID means this model. Said by a proxy only."),
-}
-
-_EVIDENCE: Json = {
-    "type": "object",
-    "description": "Where each task comes from.",
-    "propertyNames": {"enum": list(TASKS)},
-    "additionalProperties": record(
-        {
-            "source": text(
-                "`declared` by the operator, read from the `engine`'s metadata, or `probed` by a call that succeeded.",
-                enum=list(get_args(Source)),
-            ),
-            "at": moment("When it was probed."),
-        },
-        ("source",),
-    ),
 }
 
 _FACTS = record(
@@ -86,7 +87,6 @@ _SIGNERS: Json = {
 }
 
 _FULL: Json = {
-    "evidence": _EVIDENCE,
     "facts": _FACTS,
     "statement": record(
         {
@@ -137,11 +137,11 @@ _PAGE: Json = {
 SCHEMAS: Json = {
     "Model": record(_CORE, _ROW, "OpenAI's model object with extensions. What is unknown has no member."),
     "AnthropicModel": record({**_CORE, **_ANTHROPIC}, _ANTHROPIC_ROW, "`Model`, as Anthropic's clients read it too."),
-    "FullModel": record({**_CORE, **_FULL}, (*_ROW, "evidence"), "All that is known of a model."),
+    "FullModel": record({**_CORE, **_FULL}, _ROW, "All that is known of a model."),
     "RetrievedModel": record(
         {**_CORE, **_ANTHROPIC, **_FULL, "signers": _SIGNERS, "health": _HEALTH},
-        (*_ROW, "evidence"),
-        "One model. `facts`, `statement` and `signers` come with `detail=full`; Anthropic's members for its clients.",
+        _ROW,
+        "The row of the list. With `detail=full` also `facts`, `statement`, `signers` and `health`.",
     ),
     "ModelList": record(
         {"object": text(const="list"), "data": array(schema_ref("Model"))},
