@@ -62,7 +62,7 @@ def test_whole_records_survive_the_way_through_a_list(given_models: list[Model])
 
 @given(signed())
 def test_models_survive_the_way_through_a_plain_list_without_what_it_does_not_say(given_models: list[Model]) -> None:
-    plain = [replace(each, facts=Facts(), evidence=(), statement=None) for each in given_models]
+    plain = [replace(each, facts=Facts(), statement=None) for each in given_models]
     assert read_models(openai_list(Catalogue(given_models, LONG_AGO).view(), Query()).body()) == tuple(plain)
 
 

@@ -89,7 +89,7 @@ def follow(url: str, began: Event) -> bool:
 
 def replicas(url: str) -> int:
     """Return how many inference proxies serve the model."""
-    number: int = json.loads(get(url, f"/v1/models/{MODEL}").body)["health"]["replicas"]
+    number: int = json.loads(get(url, f"/v1/models/{MODEL}?detail=full").body)["health"]["replicas"]
     return number
 
 

@@ -111,14 +111,13 @@ def test_openai_node_asks_for_an_id_with_every_slash_encoded(running: Up, model:
     assert json.loads(encoded.body)["id"] == json.loads(raw.body)["id"] == model
 
 
-def test_a_retrieved_model_is_its_row_and_where_its_tasks_come_from(running: Up) -> None:
+def test_a_retrieved_model_is_its_row_which_says_where_its_tasks_come_from(running: Up) -> None:
     for row in rows_of(get(f"{running.url}/v1/models")):
-        whole = json.loads(get(f"{running.url}/v1/models/{row['id']}").body)
-        evidence, health = whole.pop("evidence"), whole.pop("health")
-        assert whole == row
-        assert list(evidence) == row["tasks"]
-        assert {each["source"] for each in evidence.values()} <= {"engine", "probed"}
-        assert health["replicas"] == 1
+        alone = get(f"{running.url}/v1/models/{row['id']}")
+        assert json.loads(alone.body) == row
+        assert list(row["evidence"]) == row["tasks"]
+        assert {each["source"] for each in row["evidence"].values()} <= {"engine", "probed"}
+        assert alone.headers["privity-health"].startswith("replicas=1, age_seconds=")
 
 
 # anthropic-python and Claude Code

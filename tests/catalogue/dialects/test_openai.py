@@ -47,6 +47,10 @@ END: dict[str, Any] = {
     "deprecated_at": "2026-05-01T00:00:00Z",
     "retires_at": "2026-07-01T00:00:00Z",
     "replacement": "org/Bigger",
+    "evidence": {
+        "generate": {"source": "probed", "at": "1970-01-01T00:01:00Z"},
+        "vision": {"source": "declared"},
+    },
     "verified": False,
 }
 

@@ -68,7 +68,9 @@ async def test_a_worker_serves_on_its_socket_and_is_gone_afterwards(model: Path,
         pid = started(process)
         assert socket.is_socket()
         # The template is ours, with tools: the model's own has none.
-        assert await described(process, http) == (EngineModel("tiny", ("generate", "tool_calling"), CONTEXT),)
+        (model_now,) = await described(process, http)
+        assert (model_now.name, model_now.tasks) == ("tiny", ("generate", "tool_calling"))
+        assert model_now.context_length == CONTEXT
     assert not lives(pid)
     assert process.pid is None
     assert not socket.exists()
@@ -243,7 +245,8 @@ async def test_an_embedding_model_embeds_and_refuses_what_is_too_long(tmp_path: 
     process = EngineProcess(files_of(embedding, 256), tmp_path / "s.sock")
     async with process.running(), PooledHttpClient() as http:
         engine = LlamaCppEngine(EngineConnection(http, process.url, 60))
-        assert await engine.describe() == (EngineModel("tiny", ("embed",), 256),)
+        (described_model,) = await engine.describe()
+        assert (described_model.tasks, described_model.context_length) == (("embed",), 256)
         answer = await engine.answer("/v1/embeddings", {"input": ["a", "b"]})
         assert isinstance(answer, dict)
         assert len(answer["data"]) == 2

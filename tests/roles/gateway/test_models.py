@@ -175,12 +175,15 @@ async def test_item_5_an_unknown_model_is_one_error_everywhere_and_names_only_wh
         assert (await rig.ask("GET", "/v1/models/chatt", caller)).json()["error"]["message"].count("`chat`") == 1
 
 
-async def test_item_5_a_model_is_retrieved_with_its_evidence_and_health() -> None:
+async def test_items_4_and_5_a_retrieved_model_is_its_row_and_a_header_says_how_fresh_that_is() -> None:
     async with gateway_rig({"http://a": [CHAT], "http://b": [CHAT]}) as rig:
         rig.pass_time(2)
         row = (await rig.ask("GET", "/v1/models")).json()["data"][0]
         got = await rig.ask("GET", "/v1/models/org/chat")
-        assert got.json() == row | {"evidence": {}, "health": {"replicas": 2, "age_seconds": 2.0}}
+        assert got.json() == row
+        assert got.header(b"privity-health") == b"replicas=2, age_seconds=2.0"
+        whole = await rig.ask("GET", "/v1/models/org/chat", query="detail=full")
+        assert whole.json()["health"] == {"replicas": 2, "age_seconds": 2.0}
 
 
 async def test_item_7_with_keys_nothing_is_answered_without_one() -> None:

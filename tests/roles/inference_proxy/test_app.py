@@ -102,9 +102,8 @@ async def test_the_list_and_each_of_its_rows_say_the_same() -> None:
     rows = got.json()["data"]
     assert [row["id"] for row in rows] == ["org/Tiny", "tiny"]
     for row in rows:
-        retrieved = (await plain(llama(FakeLlama()), "GET", f"/v1/models/{row['id']}")).json()
-        assert retrieved.pop("evidence").keys() == set(row["tasks"])  # models-api.md item 12
-        assert retrieved == row
+        assert row["evidence"].keys() == set(row["tasks"])  # models-api.md item 12
+        assert (await plain(llama(FakeLlama()), "GET", f"/v1/models/{row['id']}")).json() == row
 
 
 async def test_an_unknown_model_is_not_found() -> None:

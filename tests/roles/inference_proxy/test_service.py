@@ -112,6 +112,7 @@ async def test_an_embedded_engines_model_has_the_ids_of_its_source() -> None:
         "max_model_len": 4096,
         "context_length": 4096,
         "root": "whatever",
+        "evidence": {"generate": {"source": "engine"}, "tool_calling": {"source": "engine"}},
     }
     assert rows_of(proxy) == [
         {"id": "org/Tiny", **row, "aliases": ["tiny"]},

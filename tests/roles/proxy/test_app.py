@@ -214,10 +214,10 @@ async def test_an_app_gets_verified_rows_and_each_of_them_alone_with_its_evidenc
         assert {row.get("canonical") for row in rows[1:3]} == {"org/chat"}
         for row in rows[:3]:
             for asked in (row["id"], row["id"].replace("/", "%2F")):
-                one = (await get(client, f"{url}/v1/models/{asked}")).json()
-                assert one.pop("evidence") == {task: {"source": "engine"} for task in CHAT_MODEL.tasks}
-                assert one.pop("health") == {"replicas": 1}
-                assert one == row
+                one = await get(client, f"{url}/v1/models/{asked}")
+                assert one.json() == row
+                assert one.headers[b"privity-health"] == b"replicas=1"
+                assert row["evidence"] == {task: {"source": "engine"} for task in CHAT_MODEL.tasks}
         again = await get(client, f"{url}/v1/models", (b"if-none-match", listed.headers[b"etag"]))
         assert (again.status, again.body) == (304, b"")
 
