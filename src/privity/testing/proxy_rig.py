@@ -17,6 +17,7 @@ from privity.protocol.signed import Verifier
 from privity.roles.proxy.agreements import Agreements
 from privity.roles.proxy.config import LIST_SECONDS
 from privity.roles.proxy.headers import HeaderPolicy
+from privity.roles.proxy.link import GatewayLink
 from privity.roles.proxy.models import ProxyModels
 from privity.roles.proxy.service import Proxy
 from privity.roles.proxy.surroundings import Surroundings
@@ -128,9 +129,9 @@ class Rig:
         surroundings = self.time.surroundings(random)
         self.agreements = Agreements(client, gateway, deployment.ca.certificate, api_key, background, surroundings)
         self.vouching = Vouching(Verifier(deployment.ca.certificate), unsigned_models, surroundings.utc)
-        asked = (client, gateway, self.agreements, policy)
-        self.models = ProxyModels(*asked, self.vouching, surroundings, background, list_seconds=list_seconds)
-        self.proxy = Proxy(*asked, surroundings, check_model=self.models.check, **options)
+        link = GatewayLink(client, gateway, self.agreements, policy, surroundings)
+        self.models = ProxyModels(link, self.vouching, background, list_seconds=list_seconds)
+        self.proxy = Proxy(link, check_model=self.models.check, **options)
 
     @property
     def sent(self) -> list[SentRequest]:

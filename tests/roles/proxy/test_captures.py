@@ -17,6 +17,7 @@ from privity.protocol.secret import Secret
 from privity.roles.proxy.agreements import Agreements
 from privity.roles.proxy.answer import Answer
 from privity.roles.proxy.headers import HeaderPolicy
+from privity.roles.proxy.link import GatewayLink
 from privity.roles.proxy.request import read_request
 from privity.roles.proxy.service import Proxy
 from privity.testing.fake_deployment import FakeDeployment
@@ -123,7 +124,7 @@ async def test_a_captures_whole_exchange_goes_the_same_way(name: str, background
     agreements = RecordedAgreements(http, GATEWAY, ca, "test-key-123", background, surroundings)
     agreements.secrets = [address(each)[0] for each in recorded]
     agreements.on_use = lambda: nonces.append(address(remaining[0])[1])
-    proxy = Proxy(http, GATEWAY, agreements, POLICY, surroundings)
+    proxy = Proxy(GatewayLink(http, GATEWAY, agreements, POLICY, surroundings))
     answered = await read(await proxy.infer(case["app_request"]["path"], app_headers(case), app_body(case)))
     assert_recorded(case, answered)
     assert len(http.sent) == len(recorded)

@@ -9,6 +9,7 @@ from privity.roles.proxy.app import build_app
 from privity.roles.proxy.config import Settings
 from privity.roles.proxy.guard import Guard
 from privity.roles.proxy.headers import HeaderPolicy
+from privity.roles.proxy.link import GatewayLink
 from privity.roles.proxy.models import ProxyModels
 from privity.roles.proxy.service import Proxy
 from privity.roles.proxy.surroundings import Surroundings
@@ -32,26 +33,10 @@ async def serve(settings: Settings) -> AsyncIterator[str]:
         policy = HeaderPolicy(
             ocsp_allow_unknown=settings.ocsp_allow_unknown, ocsp_grace_seconds=settings.ocsp_revoked_grace_seconds
         )
+        link = GatewayLink(http, settings.gateway, agreements, policy, surroundings)
         vouching = Vouching(Verifier(settings.mesh_ca), settings.unsigned_models, surroundings.utc)
-        models = ProxyModels(
-            http,
-            settings.gateway,
-            agreements,
-            policy,
-            vouching,
-            surroundings,
-            background,
-            list_seconds=settings.list_seconds,
-        )
-        proxy = Proxy(
-            http,
-            settings.gateway,
-            agreements,
-            policy,
-            surroundings,
-            shared_salt=settings.shared_salt,
-            check_model=models.check,
-        )
+        models = ProxyModels(link, vouching, background, list_seconds=settings.list_seconds)
+        proxy = Proxy(link, shared_salt=settings.shared_salt, check_model=models.check)
         guard = Guard(settings.host, settings.allowed_hosts, settings.allowed_origins)
         app = build_app(proxy, models, guard, background, Cors(settings.allowed_origins))
         async with listening(app, settings.host, settings.port, "proxy") as url:

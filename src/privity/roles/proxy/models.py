@@ -3,39 +3,28 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from urllib.parse import quote, urlencode
 
-import msgspec
-
 from privity.catalogue.catalogue import Catalogue, View
 from privity.catalogue.model import Model
 from privity.catalogue.rows import read_model, read_models
-from privity.errors import ApiError, EngineFailedError, EngineTimeoutError, ModelNotFoundError, UpstreamError
-from privity.http import Headers, HttpClient, header
-from privity.protocol.event_stream import encode_event
-from privity.protocol.request_id import RANDOM_BYTES, uuid7
-from privity.roles.proxy.agreements import Agreements
+from privity.errors import ApiError, ModelNotFoundError, UpstreamError
+from privity.http import Headers, header
 from privity.roles.proxy.config import LIST_SECONDS
-from privity.roles.proxy.headers import HeaderPolicy
-from privity.roles.proxy.surroundings import Surroundings
+from privity.roles.proxy.link import GatewayLink
+from privity.roles.proxy.refusals import as_asked, refusal
 from privity.roles.proxy.vouching import Vouching
 from privity.transport.forward import api_error
 from privity.transport.models_api.feed import MAX_WAIT
 from privity.transport.models_api.source import Published, Retrieved
 from privity.transport.tasks import Background
-from privity.transport.web import EVENTS, JSON, NO_SNIFFING, Reply, Request, encode_error, wants_events
+from privity.transport.web import Reply, Request
 
 MAX_KEYS = 64
 """API keys whose lists are kept: a proxy serves one user, and a key from outside must not cost memory for ever."""
-
-MAX_LIST_BYTES = 32 * 1024 * 1024
-"""Bytes of a list: 10,000 records with their statements."""
-
-LIST_TIMEOUT = 10.0
-"""Seconds until the gateway must say what there is: it knows that by heart."""
 
 AGREEMENT_PATIENCE = 2.0
 """Seconds that the first list waits to hear, from the secret service's certificate, whether the deployment signs: some
@@ -49,8 +38,6 @@ PAUSE = 2.0
 
 VOUCHED_SECONDS = 30.0
 """Seconds after which a list that didn't change is judged again: statements expire."""
-
-_PASSED_ON = frozenset({b"retry-after", b"x-request-id"})
 
 
 @dataclass(slots=True)
@@ -78,34 +65,24 @@ class ProxyModels:
     """The source of a proxy's Models API.
 
     Args:
-        http: who sends.
-        gateway: its base URL.
-        agreements: knows the API key, and whether the deployment signs.
-        policy: what each request says of this proxy.
+        link: to the gateway.
         vouching: judges what the gateway lists.
-        surroundings: time and chance.
         background: holds what waits for changes.
         list_seconds: how long a list is answered from memory.
     """
 
-    def __init__(  # noqa: PLR0913  # the parts of a proxy, put together in one place
+    def __init__(
         self,
-        http: HttpClient,
-        gateway: str,
-        agreements: Agreements,
-        policy: HeaderPolicy,
+        link: GatewayLink,
         vouching: Vouching,
-        surroundings: Surroundings,
         background: Background,
         *,
         list_seconds: float = LIST_SECONDS,
     ) -> None:
-        self._http = http
-        self._gateway = gateway
-        self._agreements = agreements
-        self._policy = policy
+        self._link = link
+        self._agreements = link.agreements
+        self._surroundings = link.surroundings
         self._vouching = vouching
-        self._surroundings = surroundings
         self._background = background
         self._list_seconds = list_seconds
         self._by_key: dict[bytes | None, _Kept] = {}
@@ -117,14 +94,14 @@ class ProxyModels:
         problem = await self._refresh(key, kept)
         if isinstance(problem, ApiError):
             raise problem
-        return kept.published.catalogue.view() if problem is None else _as_asked(problem, request)
+        return kept.published.catalogue.view() if problem is None else as_asked(problem, request)
 
     async def retrieve(self, request: Request, asked: str) -> Retrieved | Reply:
         """Return one model, with what the gateway knows of its health."""
         key = self._agreements.authorization(request.headers)
-        reply = await self._ask(key, f"/v1/models/{quote(asked, safe='')}?detail=full")
+        reply = await self._link.look(key, f"/v1/models/{quote(asked, safe='')}?detail=full")
         if reply.status != 200:
-            return _as_asked(_refusal(reply), request)
+            return as_asked(refusal(reply), request)
         try:
             model, health = read_model(reply.body)
         except UpstreamError as error:
@@ -198,12 +175,14 @@ class ProxyModels:
 
     async def _fetch(self, key: bytes | None, kept: _Kept, wait: float = 0.0) -> Reply | None:
         """Bring what is kept up to date. Return the gateway's refusal, if it refuses."""
-        query = {"detail": "full"}
+        query, headers = {"detail": "full"}, []
         if wait and kept.etag is not None:
             query |= {"wait": kept.etag.decode("latin-1"), "timeout": f"{wait:g}"}
-        reply = await self._ask(key, f"/v1/models?{urlencode(query)}", kept.etag, wait)
+        elif kept.etag is not None:
+            headers.append((b"if-none-match", kept.etag))
+        reply = await self._link.look(key, f"/v1/models?{urlencode(query)}", headers, wait)
         if reply.status != 200 and (reply.status != 304 or kept.etag is None):
-            return _refusal(reply)
+            return refusal(reply)
         async with kept.judging:
             await self._take(key, kept, reply)
         return None
@@ -248,77 +227,16 @@ class ProxyModels:
         while self._surroundings.steady() < kept.waited_for_until:
             began, before = self._surroundings.steady(), kept.published.change
             try:
-                refusal = await self._fetch(key, kept, UPSTREAM_WAIT)
+                refused = await self._fetch(key, kept, UPSTREAM_WAIT)
             except ApiError:
-                refusal = None
-            if refusal is not None and refusal.status in (401, 403):
+                refused = None
+            if refused is not None and refused.status in (401, 403):
                 kept.fresh_until = -1.0
                 kept.published.publish(kept.published.catalogue)  # whoever waits asks, and is told
                 return
-            if kept.published.change is before and self._surroundings.steady() - began < PAUSE:
-                await self._surroundings.pause(PAUSE)
-
-    async def _ask(self, key: bytes | None, path: str, etag: bytes | None = None, wait: float = 0.0) -> Reply:
-        request_id = f"proxy_{uuid7(int(self._surroundings.wall() * 1000), self._surroundings.nonces(RANDOM_BYTES))}"
-        headers = [*self._policy.common((), key), (b"privatemode-user-request-id", request_id.encode())]
-        if etag is not None and not wait:
-            headers.append((b"if-none-match", etag))
-        try:
-            async with asyncio.timeout(LIST_TIMEOUT + wait):
-                response = await self._http.request("GET", self._gateway + path, headers=headers)
-                async with response:
-                    reply = Reply(response.status, response.headers, await response.read(MAX_LIST_BYTES))
-        except TimeoutError as error:
-            raise EngineTimeoutError("The gateway did not answer in time.") from error
-        except UpstreamError as error:
-            raise api_error(error, "gateway") from error
-        if reply.status == 401:
-            self._agreements.refused(key)
-        return reply
-
-
-def _refusal(reply: Reply) -> Reply:
-    """Return a refusal as an app may see it: whatever a gateway sends, HTML for one, isn't taken for our own page."""
-    kept = [each for each in reply.headers if each[0] in _PASSED_ON]
-    status = reply.status if reply.status >= 400 else 502
-    body = reply.body
-    try:
-        msgspec.json.decode(body, type=dict)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        body = msgspec.json.encode(EngineFailedError(f"The gateway answered with status {reply.status}.").body())
-    return Reply(status, [JSON, NO_SNIFFING, *kept], body)
-
-
-class _Said(msgspec.Struct):
-    message: str
-
-
-class _Refusal(msgspec.Struct):
-    error: _Said
-
-
-class _RefusedError(ApiError):
-    """What a gateway said instead of an answer."""
-
-    def __init__(self, reply: Reply) -> None:
-        try:
-            message = msgspec.json.decode(reply.body, type=_Refusal).error.message
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            message = f"The gateway answered with status {reply.status}."
-        super().__init__(message)
-        self.status = reply.status  # type: ignore[misc]  # no class of ours has just this one
-
-
-def _as_asked(refusal: Reply, request: Request) -> Reply:
-    """Return a refusal in the form of the API that was asked, and as an event where one is wanted."""
-    error = _RefusedError(refusal)
-    body = encode_error(error, request.path, request.headers)
-    if body == msgspec.json.encode(error.body()):
-        body = refusal.body
-    if not wants_events(request.headers):
-        return replace(refusal, body=body)
-    headers = [EVENTS if each == JSON else each for each in refusal.headers]
-    return replace(refusal, headers=headers, body=encode_event(body, b"error"))
+            if self._surroundings.steady() - began < PAUSE:
+                changed = kept.published.change is not before
+                await self._surroundings.pause(self._list_seconds if changed else PAUSE)
 
 
 def _is_over(kept: _Kept, now: datetime) -> bool:

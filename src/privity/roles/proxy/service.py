@@ -4,19 +4,16 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
 from privity.errors import RouteNotFoundError, UpstreamError, UpstreamUnreachableError
-from privity.http import Headers, HttpClient, Response, header
+from privity.http import Headers, Response, header
 from privity.protocol.agreement import Agreement
 from privity.protocol.ending import HEADER as END
 from privity.protocol.ending import Ending, announcing_nonce
 from privity.protocol.endpoints import endpoint_of
 from privity.protocol.exchange import NONCE_BYTES, begin
-from privity.protocol.request_id import RANDOM_BYTES, uuid7
 from privity.protocol.routed_model import ACCEPTS, UNSIGNED_NAMES
-from privity.roles.proxy.agreements import Agreements
 from privity.roles.proxy.answer import Answer
-from privity.roles.proxy.headers import HeaderPolicy
+from privity.roles.proxy.link import GatewayLink
 from privity.roles.proxy.request import PlainRequest, read_request
-from privity.roles.proxy.surroundings import Surroundings
 from privity.transport.forward import api_error
 from privity.transport.web import PLAIN, Reply, StreamReply
 
@@ -37,33 +34,24 @@ class Proxy:
     """The way to one gateway.
 
     Args:
-        http: who sends.
-        gateway: its base URL.
-        agreements: holds the secret that is shared with the deployment, and the API key.
-        policy: what each request says of this proxy and its user.
-        surroundings: time and chance.
+        link: to the gateway.
         shared_salt: the cache salt of requests that bring none; None gives each one of its own.
         check_model: knows which models must not be called, and which names are the gateway's own.
     """
 
     def __init__(
         self,
-        http: HttpClient,
-        gateway: str,
-        agreements: Agreements,
-        policy: HeaderPolicy,
-        surroundings: Surroundings,
+        link: GatewayLink,
         *,
         shared_salt: str | None = None,
         check_model: CheckModel = _takes_signed_names,
     ) -> None:
-        self._http = http
-        self._gateway = gateway
-        self._agreements = agreements
-        self._policy = policy
+        self._link = link
+        self._agreements = link.agreements
+        self._policy = link.policy
+        self._surroundings = link.surroundings
         self._shared_salt = shared_salt
         self._check_model = check_model
-        self._surroundings = surroundings
 
     async def infer(self, path: str, headers: Headers, body: bytes) -> Reply | StreamReply:
         """Send a request, encrypted, and return its answer, decrypted.
@@ -93,7 +81,7 @@ class Proxy:
         is_routed = request.model is not None and await self._check_model(authorization, request.model)
         accepts = [(ACCEPTS, UNSIGNED_NAMES)] if is_routed else []
         common = self._policy.common(headers, authorization)
-        request_id = self._request_id()
+        request_id = self._link.request_id()
         may_renew, may_reconnect = True, True
         while True:
             attempt = (not may_renew) + (not may_reconnect)
@@ -131,17 +119,14 @@ class Proxy:
         own = [(b"content-type", kind), *accepts, *policy]
         if agreement.authenticates_end:
             own.append((END, ending.seal(sealer)))
-        response = await self._http.request(
+        response = await self._link.http.request(
             "POST",
-            self._gateway + quote(path),
+            self._link.url + quote(path),
             headers=[*headers, *own],
             body=sealed,
             repeat=False,
         )
         return response, Answer(request, opener, authenticates_end=agreement.authenticates_end)
-
-    def _request_id(self) -> str:
-        return f"proxy_{uuid7(int(self._surroundings.wall() * 1000), self._surroundings.nonces(RANDOM_BYTES))}"
 
 
 def _names_unknown_secret(reply: Reply | StreamReply) -> bool:
