@@ -373,6 +373,7 @@ class _Exchange:
         try:
             async for chunk in reply.chunks:
                 await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+                del chunk  # the next one may be long in coming, and this one large
         except PrivityError as error:
             # Without the last chunk the connection is cut, which is how HTTP says that an answer is not whole.
             _LOG.warning("answer cut", extra={"error": type(error).__name__})

@@ -4,15 +4,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from privity.catalogue.catalogue import Catalogue, View
-from privity.catalogue.declared import Declared, apply, shadowed
-from privity.catalogue.merge import without_collisions
-from privity.catalogue.model import Model, Status
+from privity.catalogue.declared import Declared, apply
+from privity.catalogue.model import Model
 from privity.errors import UnavailableError
 from privity.http import HttpClient
+from privity.roles.gateway.records import RANK, Records
 from privity.roles.gateway.replica import Replica
 from privity.transport.models_api.source import Published
 
@@ -25,14 +24,8 @@ PUBLISH_SHARE = 0.02
 MAX_PUBLISH_SECONDS = 1.0
 """Seconds between two new lists at most, where something changed: what begins or ends must show within 5 s."""
 
-MAX_REMEMBERED = 50_000
-"""Models whose `created` is remembered while nobody serves them."""
-
 MAX_LOGGED = 20
 """IDs in one line of the log: those of thousands of models would be written five times a second."""
-
-_BEST_FIRST: tuple[Status, ...] = ("available", "degraded", "unknown")
-_RANK = {status: place for place, status in enumerate(_BEST_FIRST)}
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,17 +33,6 @@ _LOG = logging.getLogger(__name__)
 def utc_now() -> datetime:
     """Return the time."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A replica's record, and the fleet's that was made of it."""
-
-    served: Model
-    served_ids: tuple[str, ...]
-    rank: int
-    record: Model
-    ids: tuple[str, ...]
 
 
 class Fleet:
@@ -71,14 +53,7 @@ class Fleet:
         self._http = http
         self.clock = clock
         self._now = now
-        self._created: dict[str, int] = {}
-        self._known: dict[str, _Known] = {}
-        self._places: dict[str, list[int]] = {}
-        self._named: frozenset[str] = frozenset()
-        self._owners: dict[str, tuple[str, ...]] = {}
-        self._claims: object = None
-        self._left_out: frozenset[str] = frozenset()
-        self._collisions: frozenset[tuple[str, str, str]] = frozenset()
+        self._records = Records()
         self._seen: object = None
         self._publish_again_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -109,11 +84,7 @@ class Fleet:
         for replica in self.replicas:
             replica.drains = replica.url in draining
         self._declared = tuple(declared)
-        self._places = {}
-        for place, each in enumerate(self._declared):
-            self._places.setdefault(each.id, []).append(place)
-        self._named = frozenset(name for each in self._declared for name in each.further_ids)
-        self._known, self._claims = {}, None
+        self._records.declare(self._declared)
         return [replica for replica in self.replicas if replica.url not in known]
 
     async def poll(self, replica: Replica) -> None:
@@ -154,7 +125,7 @@ class Fleet:
         self.close()
         begun = self.clock()
         now = self._now()
-        catalogue = Catalogue(self._together(now), now, self.catalogue)
+        catalogue = Catalogue(self._records.together(self.replicas, begun, now), now, self.catalogue)
         changed = catalogue.models != self.catalogue.models
         self.published.publish(catalogue)
         self._seen = self._state()
@@ -162,79 +133,6 @@ class Fleet:
         self._publish_again_at = begun + min(max(pause, PUBLISH_SECONDS), MAX_PUBLISH_SECONDS)
         if changed and _LOG.isEnabledFor(logging.INFO):
             _LOG.info("models changed", extra={"models": _shown(list(catalogue.ids))})
-
-    def _together(self, now: datetime) -> list[Model]:
-        """Return one record for each model, whoever serves it; of two models that claim one ID the first has it."""
-        self._look_over(self._served(), now)
-        if len(self._created) > MAX_REMEMBERED:
-            self._created = {model_id: self._created[model_id] for model_id in self._known}
-        known = self._known.values()
-        usable = [each for each in known if each.record.tasks and not each.record.lifecycle.is_retired(now)]
-        claims = ([each.served_ids for each in known], [each.ids for each in usable])
-        if claims != self._claims:
-            self._claims = claims
-            self._settle([each.record for each in usable])
-        return [each.record for each in usable if each.record.id not in self._left_out]
-
-    def _settle(self, usable: list[Model]) -> None:
-        """Decide who has the IDs that several claim."""
-        kept, collisions = without_collisions(usable)
-        self._left_out = frozenset(model.id for model in usable) - {model.id for model in kept}
-        naming = [each for each in self._declared if each.further_ids]
-        left_out = [
-            *shadowed(naming, [each.served for each in self._known.values()] if naming else ()),
-            *((each.claimed, each.first, each.second) for each in collisions),
-        ]
-        self._log_collisions(frozenset(left_out))
-
-    def _served(self) -> dict[str, tuple[Model, int]]:
-        """Return the first record of each model, and the rank of its best status."""
-        seconds = self.clock()
-        served: dict[str, tuple[Model, int]] = {}
-        for replica in self.replicas:
-            of_replica = _RANK[replica.health.status(seconds)]
-            for model in replica.serves:
-                rank = max(of_replica, _RANK[model.status])
-                first, best = served.get(model.id, (model, rank))
-                served[model.id] = (first, min(best, rank))
-        return served
-
-    def _look_over(self, served: dict[str, tuple[Model, int]], now: datetime) -> None:
-        """Bring the fleet's records up to date. What was made of a replica's record is kept while that is the same."""
-        known: dict[str, _Known] = {}
-        new: set[str] = set()
-        for model_id, (model, rank) in served.items():
-            old = self._known.get(model_id)
-            if old is None or old.served is not model or old.rank != rank:
-                old = _Known(model, model.ids, rank, model, ())
-                new.add(model_id)
-            known[model_id] = old
-        owners = {model_id: each.served_ids for model_id, each in known.items() if self._has_declared_id(each)}
-        if owners != self._owners:  # an alias isn't laid over where another model has it
-            self._owners, new = owners, set(known)
-        concerned = [each for model_id, each in known.items() if model_id in new or model_id in owners]
-        own = [self._record(each.served, each.rank, now) for each in concerned]
-        places = {place for each in concerned for name in each.served_ids for place in self._places.get(name, ())}
-        declared = [self._declared[place] for place in sorted(places)]
-        for each, record in zip(concerned, apply(declared, own, narrow=True), strict=True):
-            if record.id in new:
-                known[record.id] = replace(each, record=record, ids=record.ids)
-        self._known = known
-
-    def _has_declared_id(self, known: _Known) -> bool:
-        return not self._named.isdisjoint(known.served_ids)
-
-    def _record(self, model: Model, rank: int, now: datetime) -> Model:
-        """Return a replica's record as the fleet's. `created` stays what it was, whichever replica is the first."""
-        said = model.created or int(now.timestamp())  # nobody knows its release: it joins now
-        created = self._created[model.id] = min(said, self._created.get(model.id, said))
-        return replace(model, created=created, status=_BEST_FIRST[rank])
-
-    def _log_collisions(self, collisions: frozenset[tuple[str, str, str]]) -> None:
-        for claimed, owner, other in sorted(collisions - self._collisions):
-            extra = {"id": claimed, "owner": owner, "left_out": other}
-            _LOG.error("two models claim one ID; the first has it, a declared alias never does", extra=extra)
-        self._collisions = collisions
 
     def find(self, asked: str, view: View) -> Model:
         """Return a model that can be called now.
@@ -274,7 +172,7 @@ class Fleet:
         serving = [replica for replica in self.replicas if replica.find(model.id) is not None]
         if not serving:
             raise UnavailableError(f"The model `{model.id}` is not available at the moment.", param="model")
-        return min(serving, key=lambda each: (_BEST_FIRST.index(each.health.status(now)), each.in_flight))
+        return min(serving, key=lambda each: (RANK[each.health.status(now)], each.in_flight))
 
     def health_of(self, model: Model) -> dict[str, float | int]:
         """Return how many replicas serve a model, and the age in seconds of the latest word from one of them."""

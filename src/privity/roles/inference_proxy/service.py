@@ -10,7 +10,7 @@ from datetime import datetime
 from privity.catalogue.catalogue import Catalogue, View, require_task
 from privity.catalogue.declared import Declared, apply
 from privity.catalogue.merge import without_collisions
-from privity.catalogue.model import Facts, Model
+from privity.catalogue.model import Evidence, Facts, Model
 from privity.engines.embedded.fetch import ModelFiles
 from privity.engines.engine import Answer, Engine, EngineModel
 from privity.errors import (
@@ -68,6 +68,7 @@ class InferenceProxy:
         self._timeouts = 0
         self._described: tuple[EngineModel, ...] = ()
         self._drains = False
+        self._found: dict[tuple[str, str, str], Evidence] = {}
         self.published = Published(Catalogue((), now()))
 
     @property
@@ -151,9 +152,13 @@ class InferenceProxy:
                 context_length=each.context_length,
                 max_output_tokens=each.max_output_tokens,
                 root=each.name,
-                evidence=each.evidence,
+                evidence=tuple(self._first_of(each.name, found) for found in each.evidence),
                 facts=each.facts.completed(self._operator.facts),
             )
+
+    def _first_of(self, name: str, found: Evidence) -> Evidence:
+        """Return when a task was found first: an engine that restarts is tried again, and that is no news."""
+        return self._found.setdefault((name, found.task, found.source), found)
 
     async def answer(self, path: str, content: bytes | list[Part], routed: RoutedModel | None = None) -> Answer:
         """Carry out one request.
