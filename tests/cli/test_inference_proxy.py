@@ -6,7 +6,7 @@ import pytest
 
 from privity.catalogue.declared import Declared
 from privity.cli import inference_proxy
-from privity.cli._engine import MAX_PROBES
+from privity.cli._engine import MAX_PROBES, tell_unserved
 from privity.cli.inference_proxy import DRAIN_SECONDS
 from privity.cli.main import main
 from privity.engines.probing import PROBE_BUDGET
@@ -138,3 +138,9 @@ def test_a_file_that_says_nothing_of_use_names_its_line(
     (tmp_path / "records.toml").write_text('[[models]]\nid = "m"\ntasks = ["fly"]\n')
     assert main([*line(files), "--records", str(tmp_path / "records.toml")]) == 1
     assert f"{tmp_path}/records.toml:3" in capsys.readouterr().err
+
+
+def test_models_that_nobody_serves_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    tell_unserved([Declared("org/Modle"), Declared("org/Model")], ["org/Model"])
+    told = "Nobody serves org/Modle, of which --records says something. Served: org/Model\n"
+    assert capsys.readouterr().err == told

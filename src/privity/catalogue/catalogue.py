@@ -5,6 +5,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from functools import cached_property
 from heapq import nlargest
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +15,9 @@ from privity.errors import ModelNotFoundError, PrivityError, WrongTaskError
 
 MAX_SUGGESTIONS = 3
 """IDs named in the message about an unknown model: as many as one reads."""
+
+MAX_LOOKED_AT = 2000
+"""IDs that are looked at for the message about an unknown one: anybody can ask for it, and each costs a microsecond."""
 
 MAX_COMPARED = 50
 """IDs that are compared with an unknown one letter by letter: the comparison is slow, and anybody can ask for it."""
@@ -221,7 +225,7 @@ def nearest(asked: str, ids: Iterable[str]) -> list[str]:
     """Return the IDs that somebody who asked for an unknown one may have meant."""
     wanted = asked.lower()
     pairs = {wanted[start : start + 2] for start in range(len(wanted) - 1)}
-    lowered = {each.lower(): each for each in ids}
+    lowered = {each.lower(): each for each in islice(ids, MAX_LOOKED_AT)}
     candidates = nlargest(MAX_COMPARED, lowered, key=lambda each: sum(pair in each for pair in pairs))
     return [lowered[each] for each in get_close_matches(wanted, candidates, MAX_SUGGESTIONS, 0.4)]
 

@@ -1,6 +1,7 @@
 """`--model` and what belongs to it."""
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 from privity.catalogue.declared import Declared
@@ -86,3 +87,12 @@ def resolve(text: str, data_dir: Path | None) -> RemoteEngine | ModelFiles:
     if isinstance(source, OpenAISource):
         return RemoteEngine(source.url.rstrip("/").removesuffix("/v1"), source.tasks or (), source.kind)
     return fetch(source, data_dir or default_cache_dir(), _ui.tell)
+
+
+def tell_unserved(declared: Iterable[Declared], served: Iterable[str]) -> None:
+    """Tell which models of a records file nobody serves: it may be a slip of the keyboard."""
+    known = dict.fromkeys(served)
+    shown = ", ".join(known) or "nothing"
+    for each in declared:
+        if each.id not in known:
+            _ui.tell(f"Nobody serves {each.id}, of which --records says something. Served: {shown}")

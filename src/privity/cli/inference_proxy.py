@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from privity.cli import _logging, _ui
-from privity.cli._engine import SOURCES_HELP, add_engine_options, read_declared, resolve
+from privity.cli._engine import SOURCES_HELP, add_engine_options, read_declared, resolve, tell_unserved
 from privity.cli._mesh import add_mesh_options, read_ca, read_identity
 from privity.cli._program import add_listener_options, add_logging_options, base_url, run_until_stopped, seconds
 from privity.protocol.mesh import INFERENCE_PROXY
 from privity.roles.inference_proxy.config import Settings
-from privity.roles.inference_proxy.main import serve
+from privity.roles.inference_proxy.main import Running, serve
 from privity.transport.server import require_free
 
 DRAIN_SECONDS = 30.0
@@ -62,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_free(arguments.host, arguments.port, "inference proxy")
     mesh_ca = read_ca(arguments.mesh_ca)
     identity = read_identity(arguments.identity, mesh_ca, INFERENCE_PROXY)
+    declared = read_declared(arguments.records)
     engine = resolve(arguments.model, arguments.data_dir)
     settings = Settings(
         engine,
@@ -72,18 +73,21 @@ def run(arguments: argparse.Namespace) -> int:
         host=arguments.host,
         port=arguments.port,
         engine_timeout=arguments.engine_timeout,
-        declared=read_declared(arguments.records),
+        declared=declared,
         probes=arguments.probe,
         drain_seconds=arguments.drain,
     )
-    return run_until_stopped(
-        serve(settings), lambda running: _ui.say(f"privity inference-proxy serves on {running.url}")
-    )
+
+    def show(running: Running) -> None:
+        tell_unserved(declared, running.proxy.catalogue.ids)
+        _ui.say(f"privity inference-proxy serves on {running.url}")
+
+    return run_until_stopped(serve(settings), show)
 
 
 def pause(text: str) -> float:
     """Return a time for argparse that may be 0."""
-    return 0.0 if text.strip("0.") == "" and text else seconds(text)
+    return 0.0 if text in ("0", "0.0") else seconds(text)
 
 
 def _https_url(text: str) -> str:

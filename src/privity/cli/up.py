@@ -12,7 +12,7 @@ from typing import Any
 from privity.catalogue.declared import Declared
 from privity.catalogue.dialects import openai
 from privity.cli import _logging, _ui
-from privity.cli._engine import SOURCES_HELP, add_engine_options, read_declared, resolve
+from privity.cli._engine import SOURCES_HELP, add_engine_options, read_declared, resolve, tell_unserved
 from privity.cli._program import add_logging_options, add_origin_option, port_number, run_until_stopped
 from privity.engines.embedded.defaults import DEFAULT_MODELS
 from privity.engines.embedded.fetch import ModelFiles
@@ -65,14 +65,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped; return the exit status."""
     _logging.configure(arguments.log_level, arguments.log_format)
     require_free(HOST, arguments.port, "proxy")
+    finding = Finding(read_declared(arguments.records), arguments.probe)
     sources = arguments.model or [model.source for model in DEFAULT_MODELS]
     engines = [resolve(source, arguments.data_dir) for source in sources]
     require_distinct(engines)
 
     def show(running: "Running") -> None:
+        tell_unserved(finding.declared, (row["id"] for row in running.rows))
         _ui.say(_ui.up_screen(running.url, running.rows, running.gateway, running.mesh_ca, not arguments.model))
 
-    finding = Finding(read_declared(arguments.records), arguments.probe)
     front = Front(arguments.port, tuple(arguments.allowed_origin))
     return run_until_stopped(everything(engines, front, arguments.engine_timeout, finding), show)
 
