@@ -24,7 +24,8 @@ MODELS = 2
 BLOCK = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 VARIES = (
     (re.compile(r'(?<="age_seconds": )[0-9.]+'), "0.4"),
-    (re.compile(r'(?<="at": ")[^"]+'), "2026-11-23T09:00:00Z"),
+    (re.compile(r'(?<="at": ")[^"]+|(?<="at":")[^"]+'), "2026-11-23T09:00:00Z"),
+    (re.compile(r"(?<=age_seconds=)[0-9.]+"), "0.4"),
     (re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])"), "8e7eecee0670231980823db1d0ab1877"),
     (re.compile(r"(?<=^date: ).*", re.MULTILINE), "Mon, 23 Nov 2026 09:00:00 GMT"),
 )
