@@ -100,7 +100,9 @@ def _vary(got: Got) -> list[bytes]:
 
 SHARED = {
     b"access-control-allow-origin": ORIGIN.encode(),
-    b"access-control-expose-headers": b"etag, retry-after, x-request-id, deprecation, sunset, link",
+    b"access-control-expose-headers": (
+        b"etag, retry-after, x-request-id, deprecation, sunset, link, privity-health, privity-models-dropped"
+    ),
 }
 
 

@@ -62,9 +62,13 @@ class Entry:
         key = (render, collapse)
         encoded = self._encoded.get(key)
         if encoded is None:
-            ids = (self.model.id,) if collapse else self.ids
-            encoded = self._encoded[key] = Encoded.of(render(self.model, each, self._as_of) for each in ids)
+            rows = (render(self.model, each, self._as_of) for each in self.listed(collapse=collapse))
+            encoded = self._encoded[key] = Encoded.of(rows)
         return encoded
+
+    def listed(self, *, collapse: bool) -> tuple[str, ...]:
+        """Return the IDs that have rows: each, or the canonical one alone."""
+        return (self.model.id,) if collapse else self.ids
 
 
 class _Content:

@@ -32,6 +32,6 @@ def difference(before: View, after: View, render: Render, query: Query) -> Diffe
 def _rows(entries: list[Entry], render: Render, query: Query) -> dict[str, bytes]:
     rows: dict[str, bytes] = {}
     for entry in entries:
-        ids = (entry.model.id,) if query.collapse else entry.ids
+        ids = entry.listed(collapse=query.collapse)
         rows.update(zip(ids, entry.rows(render, collapse=query.collapse).rows, strict=True))
     return rows

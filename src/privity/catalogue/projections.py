@@ -43,7 +43,7 @@ def openai_etag(view: View, query: Query) -> str:
 def anthropic_list(view: View, query: Query, paging: anthropic.Paging) -> Listing:
     """Return OpenAI's list as a superset that Anthropic's clients can page through. Raises `InvalidRequestError`."""
     entries = select(view, query)
-    ids = [each for entry in entries for each in _listed(entry, query)]
+    ids = [each for entry in entries for each in entry.listed(collapse=query.collapse)]
     rows = [row for entry in entries for row in entry.rows(anthropic.row, collapse=query.collapse).rows]
     page = paging.page(ids)
     shown = ids[page.start : page.stop]
@@ -80,6 +80,3 @@ def signers_of(certificates: set[bytes]) -> dict[str, str]:
 def _rows(view: View, query: Query, render: Render) -> list[Encoded]:
     return [entry.rows(render, collapse=query.collapse) for entry in select(view, query)]
 
-
-def _listed(entry: Entry, query: Query) -> tuple[str, ...]:
-    return (entry.model.id,) if query.collapse else entry.model.ids

@@ -35,7 +35,8 @@ class Query:
 
 
 def _has(model: Model, text: str) -> bool:
-    return any(text in each.casefold() for each in (*model.ids, model.owned_by, model.display_name or ""))
+    ids = (model.id, *model.aliases, *model.floating_aliases)
+    return any(text in each.casefold() for each in (*ids, model.owned_by, model.display_name or ""))
 
 
 def read_query(parameters: Mapping[str, str], *, collapse: bool = False) -> Query:

@@ -79,7 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
     def show(running: Running) -> None:
-        tell_unserved(declared, running.proxy.catalogue.ids)
+        if not arguments.probe:  # what is tried out may be listed later
+            tell_unserved(declared, running.proxy.catalogue.ids)
         _ui.say(f"privity inference-proxy serves on {running.url}")
 
     return run_until_stopped(serve(settings), show)

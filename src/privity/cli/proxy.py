@@ -18,9 +18,8 @@ from privity.cli._program import (
 )
 from privity.errors import StartError
 from privity.protocol.cache_salt import MIN_CHARACTERS, RANDOM_BYTES, random_salt
-from privity.roles.proxy.config import ANSWER_TIMEOUT, Settings
+from privity.roles.proxy.config import ANSWER_TIMEOUT, Settings, UnsignedModels
 from privity.roles.proxy.main import serve
-from privity.roles.proxy.vouching import UnsignedModels
 
 MAX_KEY_CHARACTERS = 4096
 """Characters of an API key: tokens of identity providers have a thousand or two."""

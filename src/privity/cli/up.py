@@ -71,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     require_distinct(engines)
 
     def show(running: "Running") -> None:
-        tell_unserved(finding.declared, (row["id"] for row in running.rows))
+        if not finding.probes:  # what is tried out may be listed later
+            tell_unserved(finding.declared, (row["id"] for row in running.rows))
         _ui.say(_ui.up_screen(running.url, running.rows, running.gateway, running.mesh_ca, not arguments.model))
 
     front = Front(arguments.port, tuple(arguments.allowed_origin))

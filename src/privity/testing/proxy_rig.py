@@ -15,13 +15,13 @@ from privity.http import Headers, HttpClient
 from privity.protocol.exchange import Random
 from privity.protocol.signed import Verifier
 from privity.roles.proxy.agreements import Agreements
-from privity.roles.proxy.config import LIST_SECONDS
+from privity.roles.proxy.config import LIST_SECONDS, UnsignedModels
 from privity.roles.proxy.headers import HeaderPolicy
 from privity.roles.proxy.link import GatewayLink
 from privity.roles.proxy.models import ProxyModels
 from privity.roles.proxy.service import Proxy
 from privity.roles.proxy.surroundings import Surroundings
-from privity.roles.proxy.vouching import UnsignedModels, Vouching
+from privity.roles.proxy.vouching import Vouching
 from privity.testing.fake_deployment import NOW, FakeDeployment
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, Server
 from privity.transport.tasks import Background

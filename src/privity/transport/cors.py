@@ -40,11 +40,16 @@ ALLOWED_HEADERS = frozenset(
 ALLOWED_PREFIX = b"x-stainless-"
 """The same two vendors' clients describe themselves in many headers under this."""
 
-EXPOSED_HEADERS = (b"etag", b"retry-after", b"x-request-id", b"deprecation", b"sunset", b"link")
+EXPOSED_HEADERS = (
+    *(b"etag", b"retry-after", b"x-request-id", b"deprecation", b"sunset", b"link"),
+    *(b"privity-health", b"privity-models-dropped"),
+)
 """What a page may read besides what it always may."""
 
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[!-~]+", re.ASCII)
-_NOT_IN_ORIGINS = frozenset("/?#*,\\")
+_ORIGIN = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?", re.ASCII
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _OURS = (b"vary", b"access-control-allow-origin")
 """What an answer has once: two values of the second are none to a browser."""
@@ -116,12 +121,23 @@ class Cors:
         return origin if origin is not None and origin.lower() in self._origins else None
 
 
-def _checked(origin: str) -> bytes:
-    cleaned = origin.lower().rstrip("/")
-    match = _ORIGIN.fullmatch(cleaned)
-    if match is None or not _NOT_IN_ORIGINS.isdisjoint(cleaned.partition("://")[2]):
-        raise StartError(f"{origin!r} is not a web page's origin.", "Give it as https://app.example.")
-    return cleaned.encode()
+def origin_of(text: str) -> str | None:
+    """Return a web page's origin as browsers write it: in lower case, without its default port; None where it is none.
+
+    `*` and `null` are none: any page can have them.
+    """
+    match = _ORIGIN.fullmatch(text.lower().rstrip("/"))
+    if match is None or int(match["port"] or 0) > 65535:
+        return None
+    is_default = match["port"] is None or int(match["port"]) == _DEFAULT_PORTS.get(match["scheme"])
+    return f"{match['scheme']}://{match['host']}" + ("" if is_default else f":{int(match['port'])}")
+
+
+def _checked(text: str) -> bytes:
+    origin = origin_of(text)
+    if origin is None:
+        raise StartError(f"{text!r} is not a web page's origin.", "Give it as https://app.example.")
+    return origin.encode()
 
 
 def _allowed(requested: bytes) -> list[bytes]:

@@ -169,7 +169,8 @@ def json_reply(value: object, status: int = 200, headers: Headers = ()) -> Reply
 def encode_error(error: ApiError, path: str, headers: Headers = ()) -> bytes:
     """Return an error's JSON in the form of the API that a path, and where several share it, the headers belong to."""
     endpoint = endpoint_of(path)
-    if (endpoint is not None and endpoint.anthropic) or (path.startswith("/v1/models") and speaks_anthropic(headers)):
+    is_shared = f"{path}/".startswith("/v1/models/")
+    if (endpoint is not None and endpoint.anthropic) or (is_shared and speaks_anthropic(headers)):
         return msgspec.json.encode(error.anthropic_body())
     if path.startswith("/api/") and not path.startswith("/api/v0/"):
         return msgspec.json.encode(error.ollama_body())

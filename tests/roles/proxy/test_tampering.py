@@ -20,7 +20,7 @@ from privity.protocol.endpoints import endpoint_of
 from privity.protocol.event_stream import EventStreamParser
 from privity.protocol.routed_model import ACCEPTS, UNSIGNED_NAMES
 from privity.roles.inference_proxy.signing import LIFETIME
-from privity.roles.proxy.vouching import UnsignedModels
+from privity.roles.proxy.config import UnsignedModels
 from privity.testing.adversary import WHOLE, Defect, Passing, Seen
 from privity.testing.adversary_models import CHAT, LISTS, MODELS, exceeds
 from privity.testing.adversary_streams import stream_defects

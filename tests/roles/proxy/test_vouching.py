@@ -22,7 +22,8 @@ from privity.errors import Reason, UpstreamError
 from privity.protocol.mesh import INFERENCE_PROXY, SECRET_SERVICE, Identity, MeshCa
 from privity.protocol.signed import Verifier, sign
 from privity.roles.inference_proxy.signing import LIFETIME, Signer
-from privity.roles.proxy.vouching import UnsignedModels, Vouched, Vouching
+from privity.roles.proxy.config import UnsignedModels
+from privity.roles.proxy.vouching import Vouched, Vouching
 from privity.testing.adversary_models import CHAT, EMBED, LISTS, MODELS, Listed, exceeds
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

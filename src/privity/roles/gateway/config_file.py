@@ -11,6 +11,7 @@ from privity.roles.gateway.config import ANSWER_TIMEOUT, Served
 from privity.roles.gateway.keys import Key
 from privity.toml.kinds import FLAG, Kind, name, one_of, whole_number
 from privity.toml.reader import MAX_FILE_BYTES, Document, Table
+from privity.transport.cors import origin_of
 from privity.transport.http_client.request import split_url
 
 HOST = "127.0.0.1"
@@ -26,11 +27,6 @@ _HOST = re.compile(r"[A-Za-z0-9.:_%-]{1,255}")
 _HEX = re.compile(r"[0-9A-Fa-f]{64}")
 _OF_NOTHING = sha256(b"").hexdigest()
 _HASH_IT = """printf %s "$KEY" | sha256sum"""
-_ORIGIN = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?", re.ASCII
-)
-_DEFAULT_PORTS = {"http": "80", "https": "443"}
-
 _NOT_AT_THE_TOP = {
     "engines": "a gateway never talks to engines: give them to `privity inference-proxy --model`.",
 }
@@ -171,12 +167,8 @@ def _read_url(value: object) -> str | None:
 
 
 def _read_origin(value: object) -> str | None:
-    match = _ORIGIN.fullmatch(value.lower()) if isinstance(value, str) else None
-    if match is None:
-        return None
-    port = match["port"]
-    is_default = port is None or port == _DEFAULT_PORTS.get(match["scheme"])
-    return f"{match['scheme']}://{match['host']}" + ("" if is_default else f":{port}")
+    """Return an origin; one that ends in a slash may be meant as a path, so it isn't one here."""
+    return origin_of(value) if isinstance(value, str) and not value.endswith("/") else None
 
 
 def _read_digest(value: object) -> str | None:

@@ -1,10 +1,12 @@
 """Settings of a proxy."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from cryptography.x509 import Certificate
 
-from privity.roles.proxy.vouching import UnsignedModels
+UnsignedModels = Literal["allow", "mark", "drop"]
+"""What becomes of rows that nobody signed: listed like others, listed with `"verified": false`, or left out."""
 
 LIST_SECONDS = 0.4
 """Seconds that a model list is answered from memory: clients ask for it often, and it must be true within 5 s."""

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 
 from privity.errors import ForbiddenOriginError, MisdirectedError
 from privity.http import Headers, header
+from privity.transport.cors import origin_of
 
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^\[\]:/@]+))(?::[0-9]{1,5})?")
 
@@ -30,7 +31,7 @@ class Guard:
 
     def __init__(self, listening: str, hosts: tuple[str, ...], origins: tuple[str, ...]) -> None:
         self._hosts = frozenset(each.lower() for each in ("localhost", listening, *hosts) if each)
-        self._origins = frozenset(each.lower().rstrip("/") for each in origins)
+        self._origins = frozenset(origin_of(each) or each for each in origins)
         self._expected = lru_cache(REMEMBERED_HOSTS)(self._is_expected)
 
     def check(self, headers: Headers) -> None:

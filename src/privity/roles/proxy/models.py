@@ -108,8 +108,9 @@ class ProxyModels:
             raise api_error(error, "gateway") from error
         judged = await self._vouching.vouch([model], signs=await self._signs(key))
         found = next((each for each in judged.models if asked in each.ids), None)
-        if found is None:
-            raise _not_vouched_for(asked)
+        listed = self._of(key).published.catalogue.by_id.get(asked)
+        if found is None or (listed is not None and listed.model.id != found.id):
+            raise _not_vouched_for(asked)  # alone, a record may have a name that the list says is another's
         return Retrieved(found, health, self._surroundings.utc())
 
     def change(self, request: Request) -> asyncio.Event:
@@ -150,13 +151,14 @@ class ProxyModels:
         return not is_listed or self._surroundings.steady() - kept.judged_at >= VOUCHED_SECONDS
 
     def _of(self, key: bytes | None) -> _Kept:
-        kept = self._by_key.get(key)
+        kept = self._by_key.pop(key, None)
         if kept is None:
             while len(self._by_key) >= MAX_KEYS:
                 dropped = self._by_key.pop(next(iter(self._by_key)))
                 if dropped.watch is not None:
                     dropped.watch.cancel()
-            kept = self._by_key[key] = _Kept(Published(Catalogue((), self._surroundings.utc())))
+            kept = _Kept(Published(Catalogue((), self._surroundings.utc())))
+        self._by_key[key] = kept  # the last one asked for is the last to go
         return kept
 
     async def _refresh(self, key: bytes | None, kept: _Kept) -> Reply | ApiError | None:

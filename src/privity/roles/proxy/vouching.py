@@ -6,16 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
 
 from privity.catalogue.merge import without_collisions
 from privity.catalogue.model import Model
 from privity.catalogue.statement import Reader, vouched
 from privity.errors import Reason, StatementError
 from privity.protocol.signed import Verifier
-
-UnsignedModels = Literal["allow", "mark", "drop"]
-"""What becomes of rows that nobody signed: listed like others, listed with `"verified": false`, or left out."""
+from privity.roles.proxy.config import UnsignedModels
 
 MAX_WARNED = 10_000
 """IDs that are remembered so that each is warned of once."""

@@ -95,16 +95,18 @@ async def _events(source: Source, request: Request, query: Query, view: View) ->
         after = await _view(source, request)
         if after is None:
             return  # the key is not accepted any more, or nobody knows: the client asks again, and is told why
-        if openai_etag(after, query) == etag:
-            view = after  # the older one isn't kept alive by those who wait
+        before, view = view, after  # the older one isn't kept alive by those who wait
+        etag_before, etag = etag, openai_etag(after, query)
+        if etag == etag_before:
+            del before
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(KEEP_ALIVE):
                     await change.wait()
                 continue
             yield b": still there\n\n"
             continue
-        event = _change(view, after, etag, query)
-        view, etag = after, openai_etag(after, query)
+        event = _change(before, after, etag_before, etag, query)
+        del before
         yield event
 
 
@@ -117,13 +119,13 @@ async def _view(source: Source, request: Request) -> View | None:
     return None if isinstance(view, Reply) else view
 
 
-def _change(before: View, after: View, known: str, query: Query) -> bytes:
-    """Return the event by which the list with the entity tag `known` becomes the later one. It is made once for all."""
+def _change(before: View, after: View, known: str, etag: str, query: Query) -> bytes:
+    """Return the event by which the list tagged `known` becomes the one tagged `etag`. It is made once for all."""
     event = after.changes.get((known, query))
     if event is None:
         found = difference(before, after, openai.row, query)
         data = _object(found.added, found.changed, found.removed)
-        event = after.changes[known, query] = _event("change", openai_etag(after, query), data)
+        event = after.changes[known, query] = _event("change", etag, data)
     return event
 
 

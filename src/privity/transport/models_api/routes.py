@@ -22,7 +22,7 @@ from privity.transport.models_api.conditional import CACHING, is_known, not_modi
 from privity.transport.models_api.feed import events, is_same, long_poll, read_timeout
 from privity.transport.models_api.lifecycle import lifecycle_headers
 from privity.transport.models_api.source import Retrieved, Source
-from privity.transport.web import Handler, Reply, Request, StreamReply, json_reply, speaks_anthropic
+from privity.transport.web import NO_SNIFFING, Handler, Reply, Request, StreamReply, json_reply, speaks_anthropic
 
 
 def models_routes(source: Source, collapses: Callable[[], bool] = lambda: False) -> dict[str, dict[str, Handler]]:
@@ -44,8 +44,8 @@ def models_routes(source: Source, collapses: Callable[[], bool] = lambda: False)
     }
 
 
-_Projection = tuple[Callable[[View], str], Callable[[View], bytes]]
-"""A list of a view: its entity tag, and its body."""
+_Projection = Callable[[View], tuple[str, Callable[[], bytes]]]
+"""A list of a view: its entity tag, and what makes its body, which is not always wanted."""
 
 
 class _ModelsApi:
@@ -55,17 +55,18 @@ class _ModelsApi:
 
     async def list(self, request: Request) -> Reply:
         parameters = request.parameters
-        tag, body = self._projection(request, parameters)
+        projection = self._projection(request, parameters)
         known = parameters.get("wait")
         if known:
-            await long_poll(self._source, request, tag, known, read_timeout(parameters))
+            seconds = read_timeout(parameters)
+            await long_poll(self._source, request, lambda view: projection(view)[0], known, seconds)
         view = await self._source.view(request)
         if isinstance(view, Reply):
             return view
-        etag = tag(view)
+        etag, body = projection(view)
         is_new = not (is_same(known, etag) if known else is_known(request, etag))
         remarks = self._source.remarks(request)
-        return with_etag(body(view), etag, remarks) if is_new else not_modified(etag, remarks)
+        return with_etag(body(), etag, remarks) if is_new else not_modified(etag, remarks)
 
     def _projection(self, request: Request, parameters: Mapping[str, str]) -> _Projection:
         """Return how a view becomes the list that a request wants. Raises `InvalidRequestError`."""
@@ -73,7 +74,9 @@ class _ModelsApi:
         if parameters.get("detail") == "full":
             return _plainly(lambda view: full_list(view, query))
         if not speaks_anthropic(request.headers):
-            return lambda view: openai_etag(view, query), lambda view: openai_list(view, query).body()
+            if not query.wants_all:
+                return _plainly(lambda view: openai_list(view, query))
+            return lambda view: (openai_etag(view, query), lambda: openai_list(view, query).body())
         has_pages = header(request.headers, b"anthropic-version") is not None
         paging = anthropic.read_paging(parameters, by_default=has_pages)
         return _plainly(lambda view: anthropic_list(view, query, paging))
@@ -85,13 +88,10 @@ class _ModelsApi:
         found = await self._source.retrieve(request, request.tail)
         if isinstance(found, Reply):
             return found
-        headers = [*CACHING, *lifecycle_headers(found.model.lifecycle)]
         if request.parameters.get("detail") == "full":
-            return json_reply(_record(found), headers=headers)
+            return _alone(found, _record(found))
         render = anthropic.row if speaks_anthropic(request.headers) else openai.row
-        if found.health is not None:
-            headers.append((b"privity-health", _as_header(found.health)))
-        return json_reply(render(found.model, request.tail, found.as_of), headers=headers)
+        return _alone(found, render(found.model, request.tail, found.as_of))
 
     async def ollama_tags(self, request: Request) -> Reply:
         return await self._listed(request, ollama_list)
@@ -101,15 +101,17 @@ class _ModelsApi:
         view = await self._source.view(request)
         if isinstance(view, Reply):
             return view
-        model = view.find(ollama.find_name(asked, view.__contains__))
-        return json_reply(ollama.show(model, view.as_of))
+        found = await self._source.retrieve(request, ollama.find_name(asked, view.__contains__))
+        return found if isinstance(found, Reply) else _alone(found, ollama.show(found.model, found.as_of))
 
     async def lm_studio_list(self, request: Request) -> Reply:
         return await self._listed(request, lm_studio_list)
 
     async def lm_studio_retrieve(self, request: Request) -> Reply:
         found = await self._source.retrieve(request, request.tail)
-        return found if isinstance(found, Reply) else json_reply(lm_studio.row(found.model, request.tail, found.as_of))
+        if isinstance(found, Reply):
+            return found
+        return _alone(found, lm_studio.row(found.model, request.tail, found.as_of))
 
     async def _listed(self, request: Request, projection: Callable[[View], Listing]) -> Reply:
         view = await self._source.view(request)
@@ -118,6 +120,14 @@ class _ModelsApi:
         listing, remarks = projection(view), self._source.remarks(request)
         etag = listing.etag()
         return not_modified(etag, remarks) if is_known(request, etag) else with_etag(listing.body(), etag, remarks)
+
+
+def _alone(found: Retrieved, body: Mapping[str, Any]) -> Reply:
+    """Return the answer about one model."""
+    headers = [NO_SNIFFING, *CACHING, *lifecycle_headers(found.model.lifecycle)]
+    if found.health is not None:
+        headers.append((b"privity-health", _as_header(found.health)))
+    return json_reply(body, headers=headers)
 
 
 def _record(found: Retrieved) -> dict[str, Any]:
@@ -136,4 +146,8 @@ def _as_header(health: Mapping[str, float | int]) -> bytes:
 
 
 def _plainly(project: Callable[[View], Listing]) -> _Projection:
-    return lambda view: project(view).etag(), lambda view: project(view).body()
+    def projection(view: View) -> tuple[str, Callable[[], bytes]]:
+        listing = project(view)
+        return listing.etag(), listing.body
+
+    return projection
