@@ -85,6 +85,12 @@ class ApiError(PrivityError):
         return {"error": self.message}
 
 
+def without_trace(error: ApiError) -> ApiError:
+    """Return an error that is kept for later without what it holds on to: frames, and all that these have in hand."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
 class InvalidRequestError(ApiError):
     """The request can't be carried out as it stands."""
 

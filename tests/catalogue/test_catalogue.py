@@ -2,7 +2,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privity.catalogue.catalogue import MAX_SHOWN_ID, MAX_SUGGESTIONS, Catalogue, IdCollisionError, View, require_task
@@ -131,6 +131,7 @@ def test_entries_are_taken_over_where_their_rows_are_the_same() -> None:
     assert not before.by_id["ends"].deprecated
 
 
+@settings(max_examples=25)
 @given(catalogues(), catalogues())
 def test_what_was_before_never_shows(before: Catalogue, after: Catalogue) -> None:
     for entry in before.view().entries:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from hashlib import sha256
 
-from hypothesis import given
+from hypothesis import given, settings
 
 from privity.catalogue import full
 from privity.catalogue.dialects import openai
@@ -11,6 +11,7 @@ from privity.catalogue.model import Evidence, Facts, Model, Statement
 from privity.testing.models import facts, models, moments
 
 
+@settings(max_examples=25)
 @given(models(), moments())
 def test_a_whole_record_is_the_canonical_row_and_more(model: Model, now: datetime) -> None:
     row = openai.row(model, model.id, now)

@@ -2,11 +2,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privity.catalogue.dialects import openai
-from privity.catalogue.model import TASK_OF_ENDPOINT, TASKS, Evidence, Facts, Lifecycle, Model, Statement, in_order
+from privity.catalogue.model import (
+    TASK_OF_ENDPOINT,
+    TASKS,
+    Evidence,
+    Facts,
+    Lifecycle,
+    Model,
+    Statement,
+    in_order,
+    without_none,
+)
 from privity.testing.models import models
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -26,6 +36,10 @@ FULL = Model(
 # models-api.md item 2
 def test_tasks_come_once_each_in_the_order_of_the_list_and_only_known_ones(tasks: list[str]) -> None:
     assert in_order(tasks) == tuple(sorted(set(tasks) - {"dance"}, key=TASKS.index))
+
+
+def test_only_none_is_unknown() -> None:
+    assert without_none({"a": None, "b": 0, "c": "", "d": False, "e": []}) == {"b": 0, "c": "", "d": False, "e": []}
 
 
 def test_every_endpoint_needs_a_known_task() -> None:
@@ -67,6 +81,7 @@ def test_rows_share_no_list_with_their_model() -> None:
 # models-api.md item 3
 
 
+@settings(max_examples=25)
 @given(models())
 def test_full_ids_come_before_short_ones_and_each_comes_once(model: Model) -> None:
     assert sorted(model.ids) == sorted({model.id, *model.aliases, *model.floating_aliases})
@@ -74,6 +89,7 @@ def test_full_ids_come_before_short_ones_and_each_comes_once(model: Model) -> No
     assert shapes == sorted(shapes, reverse=True)
 
 
+@settings(max_examples=25)
 @given(models())
 def test_an_answer_bears_the_id_that_was_asked_for_and_the_canonical_one_for_a_floating_alias(model: Model) -> None:
     for each in (model.id, *model.aliases):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privity.catalogue.model import TASKS, Model
@@ -77,6 +77,7 @@ def test_all_filters_must_hold(query: Query, *, matches: bool) -> None:
     assert query.matches(BIG) is matches
 
 
+@settings(max_examples=25)
 @given(model=models(), collapse=st.booleans())
 def test_an_empty_query_wants_everything(model: Model, *, collapse: bool) -> None:
     query = Query(collapse=collapse)
@@ -85,6 +86,7 @@ def test_an_empty_query_wants_everything(model: Model, *, collapse: bool) -> Non
     assert not any(each.wants_all for each in (Query(task="embed"), Query(owned_by="x"), Query(text="x")))
 
 
+@settings(max_examples=25)
 @given(models())
 def test_a_model_is_found_by_all_that_is_said_of_it(model: Model) -> None:
     for task in TASKS:

@@ -25,7 +25,10 @@ def recorded() -> Callable[[str], Any]:
 
 @pytest.fixture
 def serving() -> Callable[[Pages], tuple[EngineConnection, FakeHttpClient]]:
-    """Return a maker of engines that have these pages, by path with or without its query, and no others."""
+    """Return a maker of engines that have these pages, by path with or without its query, and no others.
+
+    A page is its JSON value, a whole answer, or an error that is raised in its place.
+    """
 
     def serve(pages: Pages) -> tuple[EngineConnection, FakeHttpClient]:
         def server(request: SentRequest) -> FakeResponse:
@@ -33,6 +36,8 @@ def serving() -> Callable[[Pages], tuple[EngineConnection, FakeHttpClient]]:
             found = pages.get(path, pages.get(urlsplit(path).path))
             if isinstance(found, Exception):
                 raise found
+            if isinstance(found, FakeResponse):
+                return found
             return json_response({"detail": "Not Found"}, 404) if found is None else json_response(found)
 
         http = FakeHttpClient(server)

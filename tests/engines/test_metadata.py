@@ -1,13 +1,19 @@
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from privity.engines.metadata import MAX_NUMBER, MAX_TEXT, number, text
+from privity.catalogue.model import MAX_NUMBER, Facts, Model
+from privity.catalogue.statement import payload
+from privity.engines.connection import EngineConnection
+from privity.engines.metadata import MAX_TEXT, number, routed_tasks, text
+from privity.errors import UpstreamProtocolError
+from privity.testing.fake_http import FakeHttpClient, FakeResponse, json_response
 
 
 @pytest.mark.parametrize(
     ("given", "believed"),
-    [(1, 1), (MAX_NUMBER, MAX_NUMBER), (MAX_NUMBER + 1, None), (0, None), (-1, None), (True, None), (1.0, None)],
+    [(1, 1), (MAX_NUMBER, MAX_NUMBER), (2**53, None), (0, None), (-1, None), (True, None), (1.0, None)],
 )
 def test_numbers_are_positive_whole_and_safe(given: Any, believed: int | None) -> None:
     assert number(given) == believed
@@ -29,3 +35,30 @@ def test_numbers_are_positive_whole_and_safe(given: Any, believed: int | None) -
 )
 def test_texts_are_one_short_printable_line(given: Any, believed: str | None) -> None:
     assert text(given) == believed
+
+
+def test_the_largest_number_that_is_believed_can_be_stated() -> None:
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    largest = number(MAX_NUMBER)
+    model = Model("m", (), 0, "me", context_length=largest, facts=Facts(size=largest))
+    assert b"9007199254740991" in payload(model, now, now + timedelta(hours=1))
+
+
+def engine_with(openapi: FakeResponse) -> EngineConnection:
+    return EngineConnection(FakeHttpClient(lambda _request: openapi), "http://engine", 7.0)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405])
+async def test_a_page_that_is_not_there_or_not_shown_tells_nothing(status: int) -> None:
+    assert await routed_tasks(engine_with(json_response({}, status))) is None
+
+
+@pytest.mark.parametrize("page", [json_response({"error": "Unexpected endpoint"}), FakeResponse(200, [], [b"<html>"])])
+async def test_another_page_in_its_place_tells_nothing(page: FakeResponse) -> None:
+    assert await routed_tasks(engine_with(page)) is None
+
+
+@pytest.mark.parametrize("status", [302, 400, 408, 429, 500, 502, 503, 504])
+async def test_any_other_failure_may_pass(status: int) -> None:
+    with pytest.raises(UpstreamProtocolError):
+        await routed_tasks(engine_with(json_response({"paths": {}}, status)))

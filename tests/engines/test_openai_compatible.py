@@ -9,7 +9,7 @@ from privity.catalogue.model import TASKS, Evidence
 from privity.engines.connection import EngineConnection
 from privity.engines.engine import EngineModel, evidence_for
 from privity.engines.openai_compatible import OpenAICompatibleEngine
-from privity.errors import EngineFailedError, UpstreamProtocolError, UpstreamTimeoutError
+from privity.errors import EngineFailedError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
 from privity.protocol.multipart import Part, parse_form
 from privity.streams import Stream
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, event_response, json_response
@@ -68,21 +68,21 @@ async def test_tasks_are_what_the_engine_has_routes_for(routes: list[str], tasks
         json_response({}, 404),
         json_response({"paths": []}),
         FakeResponse(200, [], [b"<html>"]),
-        UpstreamProtocolError("cut"),
     ],
 )
-async def test_an_engine_that_does_not_tell_has_no_tasks(routes: FakeResponse | Exception) -> None:
+async def test_an_engine_that_does_not_tell_has_no_tasks(routes: FakeResponse) -> None:
     server = Some()
     server.routes = routes
     (model,) = await engine_of(server)[0].describe()
     assert (model.tasks, model.evidence, model.untold) == ((), (), TASKS)
 
 
-async def test_a_question_that_times_out_is_asked_again() -> None:
+@pytest.mark.parametrize("routes", [UpstreamTimeoutError("busy"), UpstreamProtocolError("cut"), json_response({}, 503)])
+async def test_a_question_that_fails_is_asked_again(routes: FakeResponse | Exception) -> None:
     server = Some()
-    server.routes = UpstreamTimeoutError("busy")
+    server.routes = routes
     engine, _ = engine_of(server)
-    with pytest.raises(UpstreamTimeoutError):
+    with pytest.raises(UpstreamError):
         await engine.describe()
     server.routes = json_response({"paths": {"/v1/embeddings": {}}})
     assert (await engine.describe())[0].tasks == ("embed",)

@@ -8,7 +8,7 @@ from privity.engines.connection import EngineConnection
 from privity.engines.engine import EngineModel
 from privity.engines.sglang import SglangEngine
 from privity.errors import UpstreamProtocolError
-from privity.testing.fake_http import FakeHttpClient
+from privity.testing.fake_http import FakeHttpClient, json_response
 
 Recorded = Callable[[str], Any]
 Serving = Callable[[dict[str, Any]], tuple[EngineConnection, FakeHttpClient]]
@@ -70,6 +70,21 @@ async def test_where_the_server_hides_how_it_was_started_tools_are_untold(record
     del pages["/server_info"]
     (model,) = await SglangEngine(serving(pages)[0]).describe()
     assert (model.tasks, model.untold) == (("generate",), ("tool_calling",))
+
+
+@pytest.mark.parametrize("path", ["/model_info", "/server_info"])
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+async def test_a_server_that_is_still_starting_is_asked_again(
+    path: str, status: int, recorded: Recorded, serving: Serving
+) -> None:
+    pages = pages_of(recorded, {}, {"tool_call_parser": "qwen25"})
+    page = pages[path]
+    pages[path] = json_response({}, status)
+    engine = SglangEngine(serving(pages)[0])
+    with pytest.raises(UpstreamProtocolError):
+        await engine.describe()
+    pages[path] = page
+    assert (await engine.describe())[0].tasks == ("generate", "tool_calling")
 
 
 async def test_only_the_list_is_asked_for_as_long_as_it_stays(recorded: Recorded, serving: Serving) -> None:

@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from privity.transport.tasks import Background
+from privity.transport.tasks import Background, survive
 
 CANARY = "canary-5b1e"
 pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
@@ -74,3 +74,42 @@ async def test_an_error_inside_the_context_leaves_it_and_ends_the_work() -> None
     with pytest.raises(KeyError, match=CANARY):
         await work()
     assert tasks[0].cancelled()
+
+
+async def test_a_step_that_fails_is_logged_each_time_by_its_kind_alone_and_the_loop_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    errors: list[Exception] = [ValueError(CANARY), TimeoutError(CANARY)]
+    went_on = asyncio.Event()
+
+    async def step() -> None:
+        if errors:
+            raise errors.pop(0)
+        went_on.set()
+        await asyncio.Event().wait()
+
+    async def for_ever() -> None:
+        while True:
+            await survive(step(), "looking", 0)
+
+    async with Background() as background:
+        task = background.start(for_ever(), "loop")
+        await went_on.wait()
+        assert not task.done()
+    assert task.cancelled(), "its end is no failure"
+    logged = [vars(each) for each in caplog.records if each.name == "privity.transport.tasks"]
+    assert [(each["work"], each["error"]) for each in logged] == [
+        ("looking", "ValueError"),
+        ("looking", "TimeoutError"),
+    ]
+    assert all(each["exc_info"] is None for each in logged)
+    assert CANARY not in str(logged)
+
+
+async def test_after_a_step_that_fails_there_is_a_pause() -> None:
+    async def step() -> None:
+        raise ValueError
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await survive(step(), "looking", 3600)

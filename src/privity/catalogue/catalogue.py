@@ -213,10 +213,11 @@ class View:
         """
         entry = self.get(asked)
         if entry is None:
-            raise ModelNotFoundError(self._not_found(asked))
+            raise ModelNotFoundError(self.not_found(asked))
         return entry.model
 
-    def _not_found(self, asked: str) -> str:
+    def not_found(self, asked: str) -> str:
+        """Return the message about an ID that nobody has; it names the nearest ones."""
         shown = "".join(each if each.isprintable() else "?" for each in asked[:MAX_SHOWN_ID])
         if not self.entries:
             return f"The model `{shown}` does not exist; no model is available at the moment."

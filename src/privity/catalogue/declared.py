@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from privity.catalogue.model import RESERVED_ID, Evidence, Lifecycle, Model, in_order
-from privity.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +81,6 @@ def _lifecycle_conflicts(index: int, declared: Declared) -> Iterator[Conflict]:
         yield Conflict(index, ("replacement",), f"the model {declared.id} can't replace itself.")
     if lifecycle.deprecated_at and lifecycle.retires_at and lifecycle.retires_at < lifecycle.deprecated_at:
         yield Conflict(index, ("retires_at",), f"the model {declared.id} would retire before it is deprecated.")
-
-
-def check(declared: Sequence[Declared]) -> None:
-    """Check that the declarations can hold together.
-
-    Raises:
-        ConfigError: two of them claim one ID, or one contradicts itself.
-    """
-    problems = tuple(each.text for each in conflicts(declared))
-    if problems:
-        raise ConfigError(problems)
 
 
 def apply(declared: Sequence[Declared], models: Iterable[Model], *, narrow: bool) -> Iterator[Model]:

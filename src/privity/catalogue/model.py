@@ -20,6 +20,15 @@ TASK_OF_ENDPOINT = {
 RESERVED_ID = "events"
 """What no model can be called: `GET /v1/models/events` is the change feed."""
 
+MAX_ALIASES = 64
+"""Aliases of one model, floating ones included: far more than anybody can tell apart."""
+
+MAX_ID_CHARACTERS = 256
+"""Characters of an ID, and of any other text of a statement: the longest ID of a hub has under 200."""
+
+MAX_NUMBER = 2**53 - 1
+"""The largest whole number that every JSON reader has exactly, and that canonical JSON can say (RFC 8785)."""
+
 Source = Literal["declared", "engine", "probed"]
 """Who says that a model can do something: its operator, its engine's metadata, or a call that succeeded."""
 
@@ -29,6 +38,11 @@ Status = Literal["available", "degraded", "unknown", "draining"]
 At least one serves; all that serve failed at their last requests; none has said lately that it serves, nor that it
 doesn't; all take no new requests (said by an inference proxy only: a gateway doesn't list such a model).
 """
+
+
+def without_none(members: dict[str, Any]) -> dict[str, Any]:
+    """Return the members that are known."""
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def in_order(tasks: Iterable[str]) -> tuple[str, ...]:
@@ -67,8 +81,7 @@ class Facts:
 
     def known(self) -> dict[str, Any]:
         """Return what somebody said, by name."""
-        every = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {name: value for name, value in every.items() if value is not None}
+        return without_none({each.name: getattr(self, each.name) for each in fields(self)})
 
     def completed(self, others: Self) -> Self:
         """Return these facts with what others know besides, or better."""

@@ -79,4 +79,3 @@ def signers_of(certificates: set[bytes]) -> dict[str, str]:
 
 def _rows(view: View, query: Query, render: Render) -> list[Encoded]:
     return [entry.rows(render, collapse=query.collapse) for entry in select(view, query)]
-

@@ -9,19 +9,24 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from privity.catalogue.model import RESERVED_ID, Evidence, Facts, Lifecycle, Model, Source, Statement, Status, in_order
+from privity.catalogue.model import (
+    MAX_ALIASES,
+    MAX_ID_CHARACTERS,
+    MAX_NUMBER,
+    RESERVED_ID,
+    Evidence,
+    Facts,
+    Lifecycle,
+    Model,
+    Source,
+    Statement,
+    Status,
+    in_order,
+)
 from privity.errors import UpstreamProtocolError
 
 MAX_ROWS = 10_000
 """Rows of one list: far more than any replica serves, little enough to hold."""
-
-MAX_IDS = 64
-"""Further IDs of one model."""
-
-MAX_ID_CHARACTERS = 256
-
-MAX_NUMBER = 2**53
-"""The largest number that every JSON reader has exactly; a larger one is not known."""
 
 T = TypeVar("T")
 
@@ -125,8 +130,8 @@ def _models(rows: list[msgspec.Raw], certificates: Mapping[str, bytes]) -> Itera
 
 
 def _has_fit_ids(row: _Row) -> bool:
-    ids = (row.id, *row.aliases, *row.floating_aliases)
-    return len(row.aliases) <= MAX_IDS and len(row.floating_aliases) <= MAX_IDS and all(_is_fit(each) for each in ids)
+    ids = {row.id, *row.aliases, *row.floating_aliases}  # floating aliases stand among the aliases too
+    return len(ids) <= 1 + MAX_ALIASES and all(_is_fit(each) for each in ids)
 
 
 def _is_fit(name: str) -> bool:

@@ -1,33 +1,37 @@
-"""What an inference proxy states about a model, and what is to be believed of a gateway's row (models-api.md item 13).
+"""What an inference proxy states about a model (models-api.md item 13).
 
 A statement is canonical JSON (RFC 8785), so that one statement has one form. It says what the weights are and can do,
 and not what is a gateway's to say: whether replicas serve now, when the model comes to its end, and who may use it.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import rfc8785
 from msgspec import UNSET, Meta, UnsetType
 
-from privity.catalogue.model import Evidence, Facts, Model, Source, in_order
+from privity.catalogue.model import (
+    MAX_ALIASES,
+    MAX_ID_CHARACTERS,
+    MAX_NUMBER,
+    Evidence,
+    Facts,
+    Model,
+    Source,
+    in_order,
+    without_none,
+)
 from privity.errors import StatementError
 
-TYPE = "privity.model/1"
+_Type = Literal["privity.model/1"]
+TYPE: str = get_args(_Type)[0]
 """The member `type` of a statement: another meaning of any member needs another type."""
 
 MAX_STATEMENT_BYTES = 64 * 1024
 """Bytes of a statement. One with a few aliases has under 1 KiB."""
-
-MAX_ALIASES = 64
-"""Aliases of one model, floating ones included: far more than anybody can tell apart."""
-
-MAX_TEXT_CHARS = 256
-"""Characters of an ID or another text: the longest ID of a hub has under 200."""
 
 MAX_LIFETIME = timedelta(hours=24)
 """The longest time that a statement may hold: so long can an old one be shown in place of a newer one."""
@@ -40,9 +44,8 @@ MAX_REMEMBERED = 16_384
 
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, rfc8785.CanonicalizationError)
 
-_Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
-_Number = Annotated[int, Meta(ge=0, le=2**53 - 1)]
-"""Up to the largest number that RFC 8785 can write."""
+_Text = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARACTERS)]
+_Number = Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
 
 
 class _Evidence(msgspec.Struct):
@@ -63,7 +66,7 @@ class _Facts(msgspec.Struct):
 class _Payload(msgspec.Struct):
     """Members that are not known are skipped: a later version may add some that change the meaning of none of these."""
 
-    type: Literal["privity.model/1"]
+    type: _Type
     id: _Text
     aliases: tuple[_Text, ...]
     floating_aliases: tuple[_Text, ...]
@@ -113,14 +116,16 @@ def payload(model: Model, issued_at: datetime, expires_at: datetime) -> bytes:
         "max_output_tokens": model.max_output_tokens,
         "root": model.root,
         "evidence": {
-            each.task: _without_none({"source": each.source, "at": each.at}) for each in _evidence(model, model.tasks)
+            each.task: without_none({"source": each.source, "at": each.at})
+            for each in model.evidence
+            if each.task in model.tasks
         },
-        "facts": _without_none(msgspec.to_builtins(model.facts)),
+        "facts": model.facts.known(),
         "issued_at": int(issued_at.timestamp()),
         "expires_at": int(expires_at.timestamp()),
     }
     try:
-        written = rfc8785.dumps(_without_none(known))
+        written = rfc8785.dumps(without_none(known))
     except rfc8785.CanonicalizationError as error:
         raise StatementError("malformed", "The model holds what canonical JSON can't say.") from error
     _parse(written)
@@ -163,56 +168,6 @@ class Reader:
             StatementError: as there.
         """
         return _current(self._parse(payload), now)
-
-
-def vouched(row: Model, signed: Model) -> Model:
-    """Return what is to be believed of a model that a gateway lists: what was signed, less what the gateway hides.
-
-    - The gateway can hide tasks and aliases, and lower the numbers of tokens, but add or raise none.
-    - It says `created` (equal for all replicas), `lifecycle`, `status` and `visible_to`. So it can make up when a model
-      retires, and what to use instead.
-    - All else is as it was signed, also which of the aliases are floating.
-
-    Not checked: the signature of `signed` and its time, which `Verifier` and `read` do.
-
-    Raises:
-        StatementError: they are about different models, or have no task in common (altered).
-    """
-    if row.id != signed.id:
-        raise StatementError("altered", "The statement is about another model.")
-    tasks = tuple(each for each in signed.tasks if each in row.tasks)
-    if not tasks:
-        raise StatementError("altered", "The statement speaks of none of the model's tasks.")
-    listed = {*row.aliases, *row.floating_aliases}
-    return replace(
-        signed,
-        tasks=tasks,
-        aliases=tuple(each for each in signed.aliases if each in listed),
-        floating_aliases=tuple(each for each in signed.floating_aliases if each in listed),
-        context_length=_lowered(signed.context_length, row.context_length),
-        max_output_tokens=_lowered(signed.max_output_tokens, row.max_output_tokens),
-        evidence=tuple(_evidence(signed, tasks)),
-        created=row.created,
-        lifecycle=row.lifecycle,
-        status=row.status,
-        visible_to=row.visible_to,
-        statement=row.statement,
-        verified=True,
-    )
-
-
-def _lowered(signed: int | None, listed: int | None) -> int | None:
-    if signed is None or listed is None:
-        return signed
-    return max(0, min(signed, listed))
-
-
-def _evidence(model: Model, tasks: tuple[str, ...]) -> Iterator[Evidence]:
-    return (each for each in model.evidence if each.task in tasks)
-
-
-def _without_none(members: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if value is not None}
 
 
 def _parse(payload: bytes) -> _Stated:

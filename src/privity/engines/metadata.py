@@ -1,11 +1,14 @@
 """What several engines' answers about themselves have in common, as far as it is believed."""
 
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from privity.catalogue.model import in_order
+from privity.catalogue.model import MAX_NUMBER, in_order
 from privity.engines.connection import EngineConnection
+from privity.engines.engine import EngineModel
 from privity.errors import UpstreamProtocolError
 
 MAX_NAME = 512
@@ -17,10 +20,12 @@ MAX_MODELS = 1000
 MAX_TEXT = 100
 """Characters of a fact that is text, such as a licence's name."""
 
-MAX_NUMBER = 2**53
-"""The largest whole number that JSON carries safely (RFC 8259 section 6)."""
-
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
+
+T = TypeVar("T")
+
+_NOT_SHOWN = (401, 403, 404, 405)
+"""Statuses of a page that an engine doesn't have, or doesn't show. Any other failure may pass, as while it starts."""
 
 _TASK_OF_ROUTE = {
     "/v1/chat/completions": "generate",
@@ -49,6 +54,31 @@ class List(msgspec.Struct):
     data: Annotated[list[Row], msgspec.Meta(max_length=MAX_MODELS)]
 
 
+class Listed:
+    """What an engine serves, described anew where its list has changed.
+
+    Args:
+        connection: to the engine.
+        describe: returns the models of the list's rows; raises as `Engine.describe`, and then is asked again.
+    """
+
+    def __init__(
+        self, connection: EngineConnection, describe: Callable[[list[Row]], Awaitable[tuple[EngineModel, ...]]]
+    ) -> None:
+        self._connection = connection
+        self._describe = describe
+        self._rows: list[Row] = []
+        self._models: tuple[EngineModel, ...] = ()
+
+    async def models(self) -> tuple[EngineModel, ...]:
+        """Return what it serves now; raises as `Engine.describe`."""
+        rows = (await self._connection.ask_for(List, "GET", "/v1/models")).data
+        if rows != self._rows:
+            self._models = await self._describe(rows)
+            self._rows = rows
+        return self._models
+
+
 class _OpenApi(msgspec.Struct):
     paths: dict[str, Any]
 
@@ -57,13 +87,30 @@ async def routed_tasks(connection: EngineConnection) -> tuple[str, ...] | None:
     """Return the tasks that the engine's OpenAPI document has routes for; None where it shows no such document.
 
     Raises:
-        UpstreamError: it doesn't answer.
+        UpstreamError: it doesn't say now whether it has one.
     """
-    try:
-        document = await connection.ask_for(_OpenApi, "GET", "/openapi.json")
-    except UpstreamProtocolError:
+    document = await find_page(connection, _OpenApi, "/openapi.json")
+    if document is None:
         return None
     return in_order(task for route, task in _TASK_OF_ROUTE.items() if route in document.paths)
+
+
+async def find_page(connection: EngineConnection, kind: type[T], *paths: str) -> T | None:
+    """Return the first of these pages that the engine shows, as `kind`; None where it shows none.
+
+    A whole page of another form isn't the one: LM Studio answers with status 200 at every path.
+
+    Raises:
+        UpstreamError: no answer, or one that doesn't say whether there is such a page.
+    """
+    for path in paths:
+        status, page = await connection.ask("GET", path)
+        if status == 200:
+            with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                return msgspec.json.decode(page, type=kind)
+        elif status not in _NOT_SHOWN:
+            raise UpstreamProtocolError(f"{path} gives status {status}")
+    return None
 
 
 def number(value: object) -> int | None:

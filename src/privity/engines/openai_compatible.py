@@ -3,7 +3,7 @@
 from privity.catalogue.model import TASKS
 from privity.engines.connection import EngineConnection
 from privity.engines.engine import Answer, Body, EngineModel, evidence_for
-from privity.engines.metadata import List, Row, number, routed_tasks
+from privity.engines.metadata import Listed, Row, number, routed_tasks
 
 ON_CHAT = ("tool_calling", "vision")
 """What a route for chats says nothing about."""
@@ -19,22 +19,17 @@ class OpenAICompatibleEngine:
     def __init__(self, connection: EngineConnection, declared: tuple[str, ...] = ()) -> None:
         self._connection = connection
         self._declared = declared
-        self._rows: list[Row] = []
-        self._models: tuple[EngineModel, ...] = ()
+        self._listed = Listed(connection, self._describe)
 
     async def describe(self) -> tuple[EngineModel, ...]:
         """Return every model that the engine lists; raises as `Engine.describe`."""
-        rows = (await self._connection.ask_for(List, "GET", "/v1/models")).data
-        if rows != self._rows:
-            routed = None if self._declared else await routed_tasks(self._connection)
-            self._models = tuple(self._model(row, routed) for row in rows)
-            self._rows = rows
-        return self._models
+        return await self._listed.models()
 
-    def _model(self, row: Row, routed: tuple[str, ...] | None) -> EngineModel:
+    async def _describe(self, rows: list[Row]) -> tuple[EngineModel, ...]:
         if self._declared:
-            return model_of(row, self._declared, declared=True)
-        return model_of(row, routed or (), untold=untold_by(routed))
+            return tuple(model_of(row, self._declared, declared=True) for row in rows)
+        routed = await routed_tasks(self._connection)
+        return tuple(model_of(row, routed or (), untold_by(routed)) for row in rows)
 
     async def answer(self, endpoint: str, body: Body) -> Answer:
         """Pass the request on as it is; raises as `Engine.answer`."""

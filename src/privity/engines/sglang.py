@@ -1,13 +1,11 @@
 """SGLang: `GET /model_info` says what its model is, `GET /server_info` how it was started."""
 
-from typing import TypeVar
-
 import msgspec
 
 from privity.catalogue.model import Facts, in_order
 from privity.engines.connection import EngineConnection
 from privity.engines.engine import Answer, Body, EngineModel, evidence_for
-from privity.engines.metadata import List, Row, number, text
+from privity.engines.metadata import Listed, Row, find_page, number, text
 from privity.engines.openai_compatible import OpenAICompatibleEngine
 from privity.errors import UpstreamProtocolError
 
@@ -21,8 +19,6 @@ _NO_VECTORS = ("Classification", "RewardModel")
 
 _SPEECH_ONLY = "Whisper"
 """How the names of architectures begin that only transcribe."""
-
-T = TypeVar("T")
 
 
 class _ModelInfo(msgspec.Struct):
@@ -44,31 +40,18 @@ class SglangEngine:
     def __init__(self, connection: EngineConnection) -> None:
         self._connection = connection
         self._openai = OpenAICompatibleEngine(connection)
-        self._rows: list[Row] = []
-        self._models: tuple[EngineModel, ...] = ()
+        self._listed = Listed(connection, self._describe)
 
     async def describe(self) -> tuple[EngineModel, ...]:
         """Return the model, and its LoRAs; raises as `Engine.describe`."""
-        rows = (await self._connection.ask_for(List, "GET", "/v1/models")).data
-        if rows != self._rows:
-            info = await self._ask(_ModelInfo, MODEL_INFO)
-            server = await self._server_info()
-            self._models = tuple(_model(row, info, server) for row in rows)
-            self._rows = rows
-        return self._models
+        return await self._listed.models()
 
-    async def _server_info(self) -> _ServerInfo | None:
-        try:
-            return await self._ask(_ServerInfo, SERVER_INFO)
-        except UpstreamProtocolError:
-            return None  # it tells much about the machine, so some don't show it
-
-    async def _ask(self, kind: type[T], paths: tuple[str, str]) -> T:
-        now, before = paths
-        try:
-            return await self._connection.ask_for(kind, "GET", now)
-        except UpstreamProtocolError:
-            return await self._connection.ask_for(kind, "GET", before)
+    async def _describe(self, rows: list[Row]) -> tuple[EngineModel, ...]:
+        info = await find_page(self._connection, _ModelInfo, *MODEL_INFO)
+        if info is None:
+            raise UpstreamProtocolError("the engine doesn't say what its model is")
+        server = await find_page(self._connection, _ServerInfo, *SERVER_INFO)  # much about the machine: some hide it
+        return tuple(_model(row, info, server) for row in rows)
 
     async def answer(self, endpoint: str, body: Body) -> Answer:
         """Pass the request on; raises as `Engine.answer`."""

@@ -8,7 +8,7 @@ what its parent can do: one server has one base model.
 from privity.catalogue.model import TASKS
 from privity.engines.connection import EngineConnection
 from privity.engines.engine import Answer, Body, EngineModel
-from privity.engines.metadata import List, Row, routed_tasks
+from privity.engines.metadata import Listed, Row, routed_tasks
 from privity.engines.openai_compatible import OpenAICompatibleEngine, model_of, untold_by
 
 OWNER = "vllm"
@@ -21,17 +21,15 @@ class VllmEngine:
     def __init__(self, connection: EngineConnection) -> None:
         self._connection = connection
         self._openai = OpenAICompatibleEngine(connection)
-        self._rows: list[Row] = []
-        self._models: tuple[EngineModel, ...] = ()
+        self._listed = Listed(connection, self._describe)
 
     async def describe(self) -> tuple[EngineModel, ...]:
         """Return the model under each of its names, and its LoRAs; raises as `Engine.describe`."""
-        rows = (await self._connection.ask_for(List, "GET", "/v1/models")).data
-        if rows != self._rows:
-            tasks, untold = _meaning(await routed_tasks(self._connection))
-            self._models = tuple(model_of(row, tasks, untold) for row in _with_lengths(rows))
-            self._rows = rows
-        return self._models
+        return await self._listed.models()
+
+    async def _describe(self, rows: list[Row]) -> tuple[EngineModel, ...]:
+        tasks, untold = _meaning(await routed_tasks(self._connection))
+        return tuple(model_of(row, tasks, untold) for row in _with_lengths(rows))
 
     async def answer(self, endpoint: str, body: Body) -> Answer:
         """Pass the request on; raises as `Engine.answer`."""

@@ -1,9 +1,9 @@
-"""Which model a gateway means by a name that it gave to one (an alias of its configuration).
+"""Which model is meant by a name.
 
-Inference proxies know the names that they signed, and no others. A gateway that gives names of its own says with each
-request what they mean. Whoever lists unsigned names will call them, so an inference proxy follows the gateway for
-clients that don't verify lists; Privity's own says under the authenticated end whether its user wants that
-(docs/adr/0010-models-api.md).
+Inference proxies know the names that they signed. Two of a deployment may have signed the same name, and a gateway may
+give further ones (an alias of its configuration) and says what it means by them. Clients that don't verify lists have
+to take its word. Privity's proxy says under the authenticated end which model its list shows for the name that it asks
+for, and gets an answer of that one or none (docs/adr/0010-models-api.md).
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,21 @@ from privity.http import Headers, header
 HEADER = b"privity-model"
 """Header of a request from a gateway to an inference proxy."""
 
-ACCEPTS = b"privity-accepts"
-"""Header of a proxy's request. It is part of the authenticated end, so that a gateway can't add it."""
-
-UNSIGNED_NAMES = b"unsigned-names"
-"""The value by which a proxy's user lets the gateway give names."""
+MEANS = b"privity-means"
+"""Header of a proxy's request, part of its authenticated end: the canonical ID that is meant, encoded for a URL."""
 
 MAX_BYTES = 6400
 """Bytes of the header's value: two IDs of 256 characters, each of which takes up to 12 when encoded for a URL."""
+
+
+def encode_id(model_id: str) -> bytes:
+    """Return an ID as it stands in a header."""
+    return quote(model_id, safe="/").encode()
+
+
+def decode_id(value: bytes) -> str:
+    """Return the ID that stands in a header."""
+    return unquote(value.decode("latin-1"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ class RoutedModel:
 
     def encode(self) -> bytes:
         """Return the header's value."""
-        return f"{quote(self.id, safe='/')};{quote(self.answer_id, safe='/')}".encode()
+        return encode_id(self.id) + b";" + encode_id(self.answer_id)
 
     @classmethod
     def decode(cls, value: bytes) -> Self | None:

@@ -26,7 +26,7 @@ from privity.protocol.exchange import Opener, Sealer, addressed_to
 from privity.protocol.fields import scan
 from privity.protocol.mesh import AUTHENTICATED_END, INFERENCE_PROXY, SECRET_SERVICE, Identity, MeshCa
 from privity.protocol.multipart import Part, parse_form, turn_parts
-from privity.protocol.routed_model import ACCEPTS
+from privity.protocol.routed_model import MEANS
 from privity.protocol.secret import Secret
 from privity.roles.inference_proxy.signing import Signer
 from privity.testing.fake_http import FakeResponse, SentRequest, json_response
@@ -139,9 +139,9 @@ class FakeDeployment:
             return plain_error(500, f'forwarding request: no secret for ID "{secret_id}"')
         secret = self.secrets[secret_id]
         opener, ending = Opener(secret, nonce), Ending(path)
-        accepts = header(request.headers, ACCEPTS)
-        if accepts is not None:
-            ending.plain(ACCEPTS.decode(), accepts)
+        means = header(request.headers, MEANS)
+        if means is not None:
+            ending.plain(MEANS.decode(), means)
         self.asked.append(_opened(endpoint, request, opener, ending))
         end = header(request.headers, END)
         if end is not None:

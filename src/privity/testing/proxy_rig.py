@@ -131,7 +131,7 @@ class Rig:
         self.vouching = Vouching(Verifier(deployment.ca.certificate), unsigned_models, surroundings.utc)
         link = GatewayLink(client, gateway, self.agreements, policy, surroundings)
         self.models = ProxyModels(link, self.vouching, background, list_seconds=list_seconds)
-        self.proxy = Proxy(link, check_model=self.models.check, **options)
+        self.proxy = Proxy(link, meaning=self.models.meaning, **options)
 
     @property
     def sent(self) -> list[SentRequest]:

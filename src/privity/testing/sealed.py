@@ -15,7 +15,7 @@ from privity.protocol.event_stream import EventStreamParser
 from privity.protocol.exchange import NONCE_BYTES, Opener, Random, begin
 from privity.protocol.fields import scan
 from privity.protocol.multipart import BOUNDARY_BYTES, Part, content_type, encode_form, turn_parts
-from privity.protocol.routed_model import ACCEPTS
+from privity.protocol.routed_model import MEANS
 from privity.protocol.secret import SECRET_BYTES, Secret
 
 SECRET = Secret("c2VjcmV0IGZvciB0ZXN0cywga25vd24gdG8gYWxsLi4=", bytes(range(SECRET_BYTES)))
@@ -112,7 +112,7 @@ class SealingClient:
     Args:
         secret: the shared secret.
         with_end: whether requests carry their authenticated end, and so answers theirs.
-        accepts: what they say under that end of the names that a gateway gives to models.
+        means: which model they say under that end that they mean.
         random: gives that many random bytes.
     """
 
@@ -121,12 +121,12 @@ class SealingClient:
         secret: Secret = SECRET,
         *,
         with_end: bool = True,
-        accepts: bytes | None = None,
+        means: bytes | None = None,
         random: Random = os.urandom,
     ) -> None:
         self._secret = secret
         self._with_end = with_end
-        self._accepts = accepts
+        self._means = means
         self._random = random
 
     def seal(self, path: str, content: bytes | Mapping[str, object] | Sequence[Part]) -> SealedExchange:
@@ -139,12 +139,12 @@ class SealingClient:
         nonce = announcing_nonce(self._secret, self._random) if self._with_end else self._random(NONCE_BYTES)
         sealer, opener = begin(self._secret, nonce, self._random)
         ending = Ending(path)
-        if self._accepts is not None:
-            ending.plain(ACCEPTS.decode(), self._accepts)
+        if self._means is not None:
+            ending.plain(MEANS.decode(), self._means)
         kind, body = self._sealed(_endpoint(path), content, sealer.seal_all, ending)
         headers = [(b"content-type", kind), (b"privatemode-secret-id", self._secret.id.encode())]
-        if self._accepts is not None:
-            headers.append((ACCEPTS, self._accepts))
+        if self._means is not None:
+            headers.append((MEANS, self._means))
         if self._with_end:
             headers.append((HEADER, ending.seal(sealer)))
         return SealedExchange(path, headers, body, opener)

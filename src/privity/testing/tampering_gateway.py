@@ -9,7 +9,7 @@ from privity.http import header
 from privity.protocol.ending import HEADER
 from privity.protocol.endpoints import endpoint_of
 from privity.protocol.multipart import BOUNDARY_BYTES, Part, content_type, encode_form, parse_form
-from privity.protocol.routed_model import ACCEPTS, UNSIGNED_NAMES
+from privity.protocol.routed_model import MEANS
 from privity.testing.adversary import (
     JSON,
     Defect,
@@ -114,9 +114,9 @@ def _with_end(request: SentRequest, end: bytes | None) -> SentRequest:
     return replace(request, headers=kept if end is None else [*kept, (HEADER, end)])
 
 
-def _accepting(request: SentRequest, accepts: bytes | None) -> SentRequest:
-    kept = [each for each in request.headers if each[0] != ACCEPTS]
-    return replace(request, headers=kept if accepts is None else [*kept, (ACCEPTS, accepts)])
+def _meaning(request: SentRequest, model: bytes) -> SentRequest:
+    kept = [each for each in request.headers if each[0] != MEANS]
+    return replace(request, headers=[*kept, (MEANS, model)])
 
 
 def _elsewhere(request: SentRequest, _before: SentRequest) -> SentRequest:
@@ -138,6 +138,6 @@ REQUESTS: dict[str, RequestDefect] = {
     "nothing": lambda request, _: replace(request, body=b""),
     "send an old one instead": lambda _, before: before,
     "strip the end": lambda request, _: _with_end(request, None),
-    "let it accept names of the gateway's": lambda request, _: _accepting(request, UNSIGNED_NAMES),
+    "let it mean another model": lambda request, _: _meaning(request, b"org/other"),
     "an old end": lambda request, before: _with_end(request, header(before.headers, HEADER)),
 }

@@ -9,6 +9,15 @@ from typing import Any, Self
 _LOG = logging.getLogger(__name__)
 
 
+async def survive(step: Coroutine[Any, Any, None], work: str, pause: float) -> None:
+    """Run one step of a loop that must never end: what is unexpected in it is logged, and a pause follows."""
+    try:
+        await step
+    except Exception as error:  # noqa: BLE001  # an outermost loop: a defect ends one step, not all that would follow
+        _LOG.error("background work failed; it goes on", extra={"work": work, "error": type(error).__name__})
+        await asyncio.sleep(pause)
+
+
 class Background:
     """Tasks that run until they end or the context is left; one that fails is logged, not lost.
 

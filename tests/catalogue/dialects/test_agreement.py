@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privity.catalogue.dialects import anthropic, lm_studio, ollama, openai
@@ -15,12 +15,14 @@ RENDERS = (openai.row, anthropic.row, ollama.tag, lm_studio.row)
 CAPABILITIES = {"completion": "generate", "tools": "tool_calling", "vision": "vision", "embedding": "embed"}
 
 
+@settings(max_examples=25)
 @given(LISTS, moments())
 def test_every_dialect_lists_the_same_ids_in_the_same_order(listed: list[Model], now: datetime) -> None:
     every = [[row.get("id", row.get("name")) for row in _rows(listed, render, now)] for render in RENDERS]
     assert all(each == [name for model in listed for name in model.ids] for each in every)
 
 
+@settings(max_examples=25)
 @given(models(), moments())
 def test_every_dialect_gives_a_model_the_same_abilities(model: Model, now: datetime) -> None:
     can = set(openai.row(model, model.id, now)["tasks"])
@@ -35,6 +37,7 @@ def test_every_dialect_gives_a_model_the_same_abilities(model: Model, now: datet
         assert (kind == "embeddings") == ("embed" in can and "generate" not in can)
 
 
+@settings(max_examples=25)
 @given(models(), moments())
 def test_every_dialect_gives_a_model_the_same_numbers(model: Model, now: datetime) -> None:
     ends = [value for key, value in ollama.show(model, now)["model_info"].items() if key.endswith(".context_length")]
@@ -47,6 +50,7 @@ def test_every_dialect_gives_a_model_the_same_numbers(model: Model, now: datetim
     assert every == {model.context_length}
 
 
+@settings(max_examples=25)
 @given(models(), moments())
 def test_nothing_depends_on_what_was_rendered_before(model: Model, now: datetime) -> None:
     first = [render(model, model.id, now) for render in RENDERS]

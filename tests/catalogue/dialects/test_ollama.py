@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ollama import ListResponse, ShowResponse
 
@@ -124,6 +124,7 @@ def test_numbers_of_parameters_are_written_as_ollama_does(count: int, shown: str
     assert ollama.parameter_size(count) == shown
 
 
+@settings(max_examples=25)
 @given(st.lists(models(), max_size=3), moments())
 def test_ollama_s_client_reads_every_list(listed: list[Model], now: datetime) -> None:
     tags = [ollama.tag(model, each, now) for model in listed for each in model.ids]
@@ -132,6 +133,7 @@ def test_ollama_s_client_reads_every_list(listed: list[Model], now: datetime) ->
     assert [each.digest for each in parsed.models] == [tag["digest"] for tag in tags]
 
 
+@settings(max_examples=25)
 @given(models(), moments())
 def test_ollama_s_client_reads_every_model(model: Model, now: datetime) -> None:
     shown = ollama.show(model, now)

@@ -3,7 +3,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from openai.types import Model as Parsed
 
 from privity.catalogue.dialects import openai
@@ -89,6 +89,7 @@ def test_evidence_says_where_a_task_comes_from_and_when_it_was_tried() -> None:
     }
 
 
+@settings(max_examples=25)
 @given(models(), moments())
 def test_every_row_is_json_that_openai_s_client_reads(model: Model, now: datetime) -> None:
     for each in model.ids:

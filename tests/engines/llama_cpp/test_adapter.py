@@ -71,7 +71,6 @@ async def streamed(llama: FakeLlama, endpoint: str, **body: Any) -> list[Json]:
         (FakeLlama(tools=False, vision=True), ("generate", "vision")),
         (FakeLlama(tools=True, vision=True), ("generate", "tool_calling", "vision")),
         (FakeLlama(embeds=True), ("embed",)),
-        (FakeLlama(tools=False, instead={EMBEDDINGS: lambda _request: llama_error(400)}), ("generate",)),
     ],
 )
 async def test_tasks_are_what_the_engine_says_of_itself(llama: FakeLlama, tasks: tuple[str, ...]) -> None:

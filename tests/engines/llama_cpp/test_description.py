@@ -175,7 +175,12 @@ async def test_a_model_that_ranks_gives_no_vectors(numbers: list[float], tasks: 
 
 
 @pytest.mark.parametrize(
-    "answer", [llama_error(503), llama_error(429), json_response({"data": []}), json_response({"data": [{}]})]
+    "answer",
+    [
+        *(llama_error(status) for status in (400, 401, 404, 408, 429, 500, 502, 503, 504)),
+        json_response({"data": []}),
+        json_response({"data": [{}]}),
+    ],
 )
 async def test_a_server_that_cannot_tell_now_is_asked_again(answer: FakeResponse) -> None:
     llama = FakeLlama(embeds=True, instead={"/v1/embeddings": lambda _request: answer})
@@ -184,3 +189,25 @@ async def test_a_server_that_cannot_tell_now_is_asked_again(answer: FakeResponse
         await engine.describe()
     llama.instead.clear()
     assert (await engine.describe())[0].tasks == ("embed",)
+
+
+# What llama.cpp itself writes; the second where its server is older, or has no embedding of a whole text.
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (501, "This server does not support embeddings. Start it with `--embeddings`"),
+        (400, "Pooling type 'none' is not OAI compatible. Please use a different pooling type"),
+    ],
+)
+async def test_a_server_that_says_that_it_does_not_embed_generates(status: int, message: str) -> None:
+    answer = json_response({"error": {"code": status, "message": message}}, status)
+    engine, _ = engine_of(FakeLlama(instead={"/v1/embeddings": lambda _request: answer}))
+    assert (await engine.describe())[0].tasks == ("generate", "tool_calling")
+
+
+async def test_a_routers_model_that_is_unloaded_before_it_embeds_is_asked_again(router: Router) -> None:
+    router.llama.instead["/v1/embeddings"] = lambda _request: llama_error(400)
+    engine, _ = engine_of(router)
+    assert await seen(engine) == {CHAT: (), OTHER: ()}
+    router.llama.instead.clear()
+    assert (await seen(engine))[CHAT] == ("generate", "tool_calling")

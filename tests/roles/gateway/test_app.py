@@ -172,8 +172,8 @@ PASSED_ON = [
     "privatemode-secret-id",
     "privatemode-user-request-id",
     "privatemode-version",
-    "privity-accepts",
     "privity-end",
+    "privity-means",
 ]
 KEPT_BACK = [
     "accept-encoding",

@@ -85,13 +85,8 @@ def test_what_a_running_gateway_takes_over() -> None:
     assert not any(digit * 64 in line for line in lines for digit in "0123")
 
 
-def test_a_gateway_that_opens_or_closes_says_so() -> None:
+def test_a_gateway_that_closes_says_so() -> None:
     open_file = replace(OLD, served=replace(OLD.served, keys=()))
-    assert difference(OLD, open_file) == [
-        "key removed: alice",
-        "key removed: bob",
-        "no keys are left: the gateway is open to everybody",
-    ]
     assert difference(open_file, OLD) == [
         "key added: alice",
         "key added: bob",

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from privity.catalogue import declared as declared_module
+from privity.catalogue.catalogue import Catalogue
 from privity.catalogue.declared import Declared
 from privity.catalogue.model import Lifecycle, Model
 from privity.errors import (
@@ -22,6 +24,7 @@ from privity.roles.gateway.health import FALL, PENALTY_SECONDS, RISE
 from privity.roles.gateway.replica import MAX_LIST_BYTES, POLL_TIMEOUT
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, json_response
 from privity.testing.gateway_rig import START, full_answer
+from privity.transport.models_api.source import Published
 
 CHAT = Model("org/chat", ("generate",), 1, "org", ("chat",), context_length=2048)
 EMBED = Model("org/embed", ("embed",), 2, "org", ("embed",))
@@ -183,6 +186,60 @@ async def test_a_model_that_was_there_is_unavailable_and_not_unknown(asked: str)
     assert [name for name, _ in caught.value.headers] == [b"retry-after"]
 
 
+@pytest.mark.parametrize("asked", ["mine", "newest", "org/embed", "embed"])
+async def test_a_model_that_was_there_is_unavailable_under_the_names_that_the_operator_gives_it(asked: str) -> None:
+    declared = [
+        Declared("chat", aliases=("mine", "org/embed"), floating_aliases=("newest",)),
+        Declared("org/embed", visible_to=frozenset({"staff"})),
+    ]
+    proxies = Proxies(a=(CHAT,), b=(EMBED,))
+    proxies.configure(*declared)
+    await proxies.poll()
+    proxies.says = {"a": (), "b": ()}
+    await proxies.poll()
+    with pytest.raises(UnavailableError, match=asked):
+        proxies.find(asked)
+    if "embed" in asked:  # though an alias of what everybody sees: that isn't laid over another model's own name
+        with pytest.raises(ModelNotFoundError):
+            proxies.fleet.find(asked, proxies.fleet.catalogue.view(frozenset()))
+
+
+async def test_to_ask_for_what_is_away_costs_no_look_at_all_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = tuple(replace(CHAT, id=f"org/{number}", aliases=()) for number in range(100))
+    declared = [Declared(each.id, aliases=(f"mine/{each.id}",)) for each in many]
+    proxies = Proxies(a=many)
+    proxies.configure(*declared)
+    await proxies.poll()
+    proxies.says["a"] = ()
+    await proxies.poll()
+    given: list[Declared] = []
+
+    def overlay(declared: Declared, model: Model, *_owners: object, **_narrow: object) -> Model:
+        given.append(declared)
+        return replace(model, aliases=declared.aliases)
+
+    monkeypatch.setattr(declared_module, "_overlay", overlay)
+    for asked in ("org/7", "mine/org/7"):
+        with pytest.raises(UnavailableError):
+            proxies.find(asked)
+    with pytest.raises(ModelNotFoundError):
+        proxies.find("nobody's")
+    assert given == [declared[7]] * 2
+
+
+@pytest.mark.parametrize("why", ["away", "drains"])
+async def test_what_is_said_of_a_model_that_is_not_available_is_true_for_each_reason(why: str) -> None:
+    proxies = Proxies(a=(CHAT,))
+    await proxies.poll()
+    proxies.says["a"] = ()
+    if why == "drains":
+        proxies.says["a"] = (CHAT,)
+        proxies.configure(draining=[A])
+    await proxies.poll()
+    with pytest.raises(UnavailableError, match=r"is restarting, out of reach or taking no new requests\."):
+        proxies.find("chat")
+
+
 async def test_an_unknown_model_is_an_error_that_names_the_nearest_ones() -> None:
     proxies = Proxies(a=(CHAT,), b=(EMBED,))
     await proxies.poll()
@@ -309,6 +366,10 @@ async def test_a_replica_that_failed_lately_is_the_last_choice() -> None:
     for _ in range(5):
         proxies.fleet.replicas[0].health.answer_failed(proxies.seconds)
     assert proxies.fleet.pick(CHAT).url == B
+    proxies.says["b"] = UpstreamTimeoutError("late")
+    await proxies.poll()
+    assert [each.health.status(proxies.seconds) for each in proxies.fleet.replicas] == ["degraded", "unknown"]
+    assert proxies.fleet.pick(CHAT).url == B, "one missed look says less than failed answers"
     proxies.says["b"] = ()
     await proxies.poll()
     assert proxies.fleet.pick(CHAT).url == A
@@ -358,7 +419,50 @@ async def test_a_model_leaves_at_the_moment_of_its_end_and_frees_its_ids() -> No
         proxies.find("org/chat")
 
 
+async def test_a_clock_that_jumped_ahead_and_was_set_back_retires_nothing() -> None:
+    old = replace(CHAT, lifecycle=Lifecycle(retires_at=START + timedelta(hours=1)))
+    proxies = Proxies(a=(old,))
+    await proxies.poll()
+    proxies.now = START + timedelta(hours=2)
+    await proxies.poll()
+    assert proxies.ids == []
+    proxies.now = START + timedelta(minutes=1)
+    await proxies.poll()
+    assert proxies.ids == ["org/chat", "chat"]
+    published = proxies.fleet.catalogue
+    await proxies.poll()
+    assert proxies.fleet.catalogue is published
+
+
 # When it publishes
+
+
+@pytest.mark.parametrize("ends", ["a model", "a penalty"])
+async def test_what_ends_while_a_list_is_made_is_in_the_next_one(ends: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    end = START + timedelta(hours=1)
+    proxies = Proxies(a=(replace(CHAT, lifecycle=Lifecycle(retires_at=end)),))
+    await proxies.poll()
+    if ends == "a penalty":
+        for _ in range(5):
+            proxies.fleet.replicas[0].health.answer_failed(proxies.seconds)
+    publish = Published.publish
+
+    def slowly(self: Published, catalogue: Catalogue) -> None:
+        publish(self, catalogue)
+        if ends == "a model":
+            proxies.now = end
+        else:
+            proxies.seconds += PENALTY_SECONDS
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Published, "publish", slowly)
+        proxies.fleet.publish()
+    assert status(proxies) == ("degraded" if ends == "a penalty" else "available")
+    await proxies.poll()
+    if ends == "a model":
+        assert proxies.ids == []
+    else:
+        assert status(proxies) == "available"
 
 
 async def test_changes_are_published_together_and_none_is_lost() -> None:

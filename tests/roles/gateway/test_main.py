@@ -15,7 +15,9 @@ from privity.http import Headers
 from privity.protocol.agreement import Offer
 from privity.protocol.mesh import INFERENCE_PROXY, SECRET_SERVICE, Identity, MeshCa
 from privity.roles.gateway.config import Served, Settings
+from privity.roles.gateway.fleet import Fleet
 from privity.roles.gateway.main import Running, serve
+from privity.roles.gateway.replica import Replica
 from privity.roles.secret_service import config as secret_service_config
 from privity.roles.secret_service import main as secret_service
 from privity.streams import Stream
@@ -85,6 +87,22 @@ async def test_models_leave_with_their_inference_proxy_and_come_back_with_it() -
             async with inference_proxy(answer, port):
                 await eventually(lambda: list(running.fleet.catalogue.by_id) == ["org/chat"])
             await eventually(lambda: list(running.fleet.catalogue.by_id) == [])
+
+
+async def test_an_inference_proxy_is_looked_at_again_after_a_failure_that_nobody_expected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    polls, again = iter([ValueError(), KeyError()]), asyncio.Event()
+
+    async def poll(_fleet: Fleet, _replica: Replica) -> None:
+        if (error := next(polls, None)) is not None:
+            raise error
+        again.set()
+
+    async with inference_proxy(answer) as peer:
+        monkeypatch.setattr(Fleet, "poll", poll)
+        async with gateway(peer):
+            await again.wait()
 
 
 async def test_a_large_body_goes_on_while_it_comes() -> None:

@@ -1,10 +1,14 @@
+import asyncio
 import logging
+import threading
 from pathlib import Path
 
 import pytest
 
+from privity.roles.gateway import reload
 from privity.roles.gateway.config import Served
 from privity.roles.gateway.reload import ConfigWatch
+from privity.transport.tasks import Background
 
 HEAD = """
 mesh_ca = "ca.pem"
@@ -57,6 +61,39 @@ async def test_a_file_that_is_being_written_is_waited_for(path: Path) -> None:
     assert taken == []
     await watch.look(taken, was_told=False)
     assert [len(served.keys) for served in taken] == [1]
+
+
+async def test_the_file_is_not_read_by_the_thread_that_serves(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, readers = watching(path, HEAD), list[int]()
+
+    def read(path: Path) -> bytes:
+        readers.append(threading.get_ident())
+        return path.read_bytes()
+
+    monkeypatch.setattr(reload, "read_config_file", read)
+    await watch.look(Taken(), was_told=False)
+    assert len(readers) == 1
+    assert threading.get_ident() not in readers
+
+
+async def test_it_goes_on_after_a_failure_that_nobody_expected(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reload, "LOOK_SECONDS", 0)
+    watch, tried = watching(path, HEAD), list[Served]()
+    applied = asyncio.Event()
+
+    async def take(served: Served) -> None:
+        tried.append(served)
+        if len(tried) == 1:
+            watch.told.set()
+            raise ValueError
+        applied.set()
+
+    async with Background() as background:
+        background.start(watch(take), "watch")
+        write(path, HEAD + "drain = true\n")
+        watch.told.set()
+        await applied.wait()
+    assert tried[0] == tried[1]
 
 
 async def test_who_says_so_has_it_read_at_once(path: Path) -> None:

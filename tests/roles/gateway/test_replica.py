@@ -45,6 +45,7 @@ async def test_a_list_that_is_known_is_not_sent_again() -> None:
     peer.says[URL] = []
     await replica.poll(peer.http)
     assert (replica.serves, replica.known) == ((), (CHAT,))
+    assert [list(replica.knew(name)) for name in ("org/chat", "chat", "other")] == [[CHAT], [CHAT], []]
 
 
 async def test_models_that_can_do_nothing_or_take_no_new_requests_are_not_served() -> None:

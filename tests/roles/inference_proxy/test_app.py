@@ -12,7 +12,8 @@ import pytest
 
 from privity.catalogue.projections import full_list
 from privity.catalogue.rows import read_models
-from privity.catalogue.statement import read, vouched
+from privity.catalogue.statement import read
+from privity.catalogue.vouched import vouched
 from privity.engines.connection import EngineConnection
 from privity.engines.detect import DetectedEngine
 from privity.engines.embedded.fetch import ModelFiles
@@ -24,8 +25,8 @@ from privity.protocol.endpoints import ENDPOINTS
 from privity.protocol.exchange import Sealer
 from privity.protocol.multipart import Part
 from privity.protocol.ocsp_policy import GpuStatus, Status
-from privity.protocol.routed_model import ACCEPTS, UNSIGNED_NAMES, RoutedModel
 from privity.protocol.routed_model import HEADER as ROUTED_MODEL
+from privity.protocol.routed_model import MEANS, RoutedModel
 from privity.protocol.secret import Secret
 from privity.protocol.signed import Verifier
 from privity.roles.inference_proxy.app import build_app
@@ -415,7 +416,8 @@ FLOATS = (ROUTED_MODEL, RoutedModel("org/Tiny", "org/Tiny").encode())
 CLIENTS = {
     "a deployed client": SealingClient(with_end=False),
     "one that verifies": SealingClient(),
-    "one that accepts such names": SealingClient(accepts=UNSIGNED_NAMES),
+    "one that means it": SealingClient(means=b"org/Tiny"),
+    "one that means another": SealingClient(means=b"org/Other"),
 }
 
 
@@ -427,15 +429,19 @@ CLIENTS = {
         ("a deployed client", "gpt-9", None, 404, None),
         ("one that verifies", "gpt-9", ROUTED, 404, None),
         ("one that verifies", "tiny", ROUTED, 200, "tiny"),
-        ("one that accepts such names", "gpt-9", ROUTED, 200, "gpt-9"),
-        ("one that accepts such names", "gpt-9", FLOATS, 200, "org/Tiny"),
-        ("one that accepts such names", "tiny", ROUTED, 200, "tiny"),
-        ("one that accepts such names", "gpt-9", (ROUTED_MODEL, b"org/Tiny"), 404, None),
-        ("one that accepts such names", "gpt-9", (ROUTED_MODEL, b";"), 404, None),
+        ("one that verifies", "org/Tiny", ROUTED, 200, "org/Tiny"),
+        ("one that means it", "gpt-9", ROUTED, 200, "gpt-9"),
+        ("one that means it", "gpt-9", FLOATS, 200, "org/Tiny"),
+        ("one that means it", "gpt-9", None, 200, "org/Tiny"),
+        ("one that means it", "gpt-9", (ROUTED_MODEL, b";"), 200, "org/Tiny"),
+        ("one that means it", "tiny", ROUTED, 200, "tiny"),
+        ("one that means another", "gpt-9", ROUTED, 404, None),
+        ("one that means another", "tiny", None, 503, None),
+        ("one that means another", "org/Tiny", ROUTED, 503, None),
     ],
 )
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_name_that_only_the_gateway_gives_reaches_a_model_where_the_client_accepts_it(
+async def test_a_name_reaches_the_model_that_the_client_means_or_that_the_gateway_says_to_one_that_does_not_verify(
     client: str, asked: str, header: tuple[bytes, bytes] | None, status: int, model: str | None, *, stream: bool
 ) -> None:
     sealed = CLIENTS[client].seal(CHAT, HELLO | {"model": asked, "stream": stream})
@@ -450,11 +456,11 @@ async def test_a_name_that_only_the_gateway_gives_reaches_a_model_where_the_clie
         assert sealed.open_json(got.status, got.headers, got.body).get("model") == model
 
 
-async def test_a_gateway_that_says_what_the_client_accepts_breaks_the_request() -> None:
+async def test_a_gateway_that_says_what_the_client_means_breaks_the_request() -> None:
     engine = Told(ANSWER)
-    silent, accepting = (CLIENTS[each].seal(CHAT, HELLO | {"model": "gpt-9"}) for each in list(CLIENTS)[1:])
-    dropped = [each for each in accepting.headers if each[0] != ACCEPTS]
-    for sealed, headers in ((silent, [*silent.headers, (ACCEPTS, UNSIGNED_NAMES)]), (accepting, dropped)):
+    silent, means = (CLIENTS[each].seal(CHAT, HELLO | {"model": "gpt-9"}) for each in list(CLIENTS)[1:3])
+    dropped = [each for each in means.headers if each[0] != MEANS]
+    for sealed, headers in ((silent, [*silent.headers, (MEANS, b"org/Tiny")]), (means, dropped)):
         got = await plain(engine, "POST", CHAT, [*headers, ROUTED], sealed.body)
         assert (got.status, got.header(PLAIN[0])) == (400, PLAIN[1])
         assert got.json()["error"]["code"] == "not_encrypted"

@@ -15,7 +15,7 @@ from privity.protocol.endpoints import ENDPOINTS, endpoint_of
 from privity.protocol.exchange import Sealer
 from privity.protocol.fields import MAX_ESCAPES
 from privity.protocol.multipart import Part, encode_form, parse_form
-from privity.protocol.routed_model import ACCEPTS, UNSIGNED_NAMES
+from privity.protocol.routed_model import MEANS
 from privity.protocol.secret import Secret
 from privity.roles.inference_proxy.encryption import MAX_QUOTES, Content, OpenedRequest, SealedRequest
 from privity.testing.sealed import SECRET, FixedSecrets, SealedExchange, SealingClient
@@ -322,48 +322,48 @@ def asked(sealed: SealedExchange, headers: Headers) -> OpenedRequest:
 
 
 @pytest.mark.parametrize(
-    ("with_end", "accepts", "expected"),
+    ("with_end", "means", "expected"),
     [
-        (False, None, True),
-        (True, None, False),
-        (True, UNSIGNED_NAMES, True),
-        (True, b"something else", False),
-        (True, b"", False),
+        (False, None, (False, None)),
+        (False, b"org/a", (False, None)),
+        (True, None, (True, None)),
+        (True, b"org/a%20b", (True, "org/a b")),
     ],
-    ids=["a deployed client", "silent", "accepts them", "accepts others", "accepts nothing"],
+    ids=["a deployed client", "one without an end", "silent", "one that says it"],
 )
 @pytest.mark.parametrize("path", CONTENTS)
-async def test_names_of_a_gateways_are_accepted_where_the_client_says_so_or_verifies_nothing(
-    path: str, accepts: bytes | None, *, with_end: bool, expected: bool
+async def test_which_model_is_meant_is_said_under_the_end_alone(
+    path: str, means: bytes | None, expected: tuple[bool, str | None], *, with_end: bool
 ) -> None:
     path = path + "x" if path.endswith("/") else path
-    sealed = SealingClient(with_end=with_end, accepts=accepts).seal(path, CONTENTS.get(path, b"a document"))
-    assert asked(sealed, sealed.headers).accepts_routed_names == expected
+    sealed = SealingClient(with_end=with_end, means=means).seal(path, CONTENTS.get(path, b"a document"))
+    opened = asked(sealed, sealed.headers)
+    assert (opened.is_sure, opened.means) == expected
 
 
 @pytest.mark.parametrize("path", CONTENTS)
-async def test_a_gateway_can_neither_add_nor_drop_nor_alter_what_a_client_accepts(path: str) -> None:
+async def test_a_gateway_can_neither_add_nor_drop_nor_alter_what_a_client_means(path: str) -> None:
     path = path + "x" if path.endswith("/") else path
     content = CONTENTS.get(path, b"a document")
     silent = SealingClient().seal(path, content)
-    accepting = SealingClient(accepts=UNSIGNED_NAMES).seal(path, content)
-    without = [each for each in accepting.headers if each[0] != ACCEPTS]
+    meaning = SealingClient(means=b"org/a").seal(path, content)
+    without = [each for each in meaning.headers if each[0] != MEANS]
     for sealed, headers in (
-        (silent, [*silent.headers, (ACCEPTS, UNSIGNED_NAMES)]),
-        (silent, [(ACCEPTS, UNSIGNED_NAMES), *silent.headers]),
-        (silent, [*silent.headers, (ACCEPTS, b"")]),
-        (accepting, without),
-        (accepting, [*without, (ACCEPTS, b"nothing")]),
-        (accepting, [(ACCEPTS, b"nothing"), *accepting.headers]),
-        (silent, [(ACCEPTS, UNSIGNED_NAMES), *(each for each in silent.headers if each[0] != HEADER)]),
-        (accepting, [each for each in accepting.headers if each[0] != HEADER]),
+        (silent, [*silent.headers, (MEANS, b"org/a")]),
+        (silent, [(MEANS, b"org/a"), *silent.headers]),
+        (silent, [*silent.headers, (MEANS, b"")]),
+        (meaning, without),
+        (meaning, [*without, (MEANS, b"nothing")]),
+        (meaning, [(MEANS, b"nothing"), *meaning.headers]),
+        (silent, [(MEANS, b"org/a"), *(each for each in silent.headers if each[0] != HEADER)]),
+        (meaning, [each for each in meaning.headers if each[0] != HEADER]),
     ):
         with pytest.raises(NotEncryptedError) as caught:
             asked(sealed, headers)
         assert (caught.value.status, caught.value.code) == (400, "not_encrypted")
 
 
-async def test_a_plain_member_is_no_header_that_accepts_names() -> None:
-    body = b'{"model": "m", "b": [1], "privity-accepts": "unsigned-names"}'
+async def test_a_plain_member_is_no_header_that_says_what_is_meant() -> None:
+    body = b'{"model": "m", "b": [1], "privity-means": "org/a"}'
     sealed = SealingClient().seal(CHAT, body)
-    assert not asked(sealed, sealed.headers).accepts_routed_names
+    assert asked(sealed, sealed.headers).means is None

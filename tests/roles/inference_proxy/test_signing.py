@@ -1,5 +1,6 @@
 """Statements are made anew when they must be, and only then: models-api.md item 13."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,14 +11,17 @@ import pytest
 
 from privity.catalogue.declared import Declared
 from privity.catalogue.model import Model, Statement
-from privity.catalogue.statement import MAX_CLOCK_SKEW, read, vouched
+from privity.catalogue.statement import MAX_CLOCK_SKEW, read
+from privity.catalogue.vouched import vouched
 from privity.engines.engine import Answer, Body, EngineModel
 from privity.errors import StatementError
 from privity.protocol.mesh import INFERENCE_PROXY
 from privity.protocol.signed import Verifier
-from privity.roles.inference_proxy.signing import BACKDATED, LIFETIME, RENEWAL, Signer
+from privity.roles.inference_proxy import main
+from privity.roles.inference_proxy.signing import BACKDATED, LIFETIME, MAX_RENEWED, RENEWAL, Signer
 from privity.testing.adversary_models import CHAT, EMBED, MODELS
 from privity.testing.inference_rig import CA, IDENTITY, NOW, Clock, inference_proxy
+from privity.transport.tasks import Background
 
 SECOND = timedelta(seconds=1)
 
@@ -85,6 +89,47 @@ def test_it_is_made_anew_at_half_its_time_and_stays_the_same_in_between() -> Non
     assert not {each.signature for each in first} & {each.signature for each in second}
     assert not is_due(signing)
     assert [holds(each, NOW + LIFETIME).id for each in second] == ["org/chat", "org/embed"]
+
+
+@pytest.mark.parametrize("by", [SECOND, 5 * LIFETIME], ids=str)
+def test_a_clock_that_is_set_back_has_it_made_anew(by: timedelta) -> None:
+    clock = Clock(NOW + by)
+    signing = signer(clock)
+    signing.sign(MODELS)
+    clock.move(-by)
+    assert is_due(signing)
+    for statement in statements(signing.sign(MODELS)):
+        holds(statement, clock())
+        holds(statement, clock() + LIFETIME - SECOND)
+    assert not is_due(signing)
+
+
+def test_of_many_that_are_merely_old_a_few_are_made_anew_at_each_look() -> None:
+    clock = Clock()
+    signing = signer(clock)
+    many = [replace(CHAT, id=f"org/{number}", aliases=()) for number in range(2 * MAX_RENEWED + 1)]
+    before = statements(signing.sign(many))
+    clock.move(RENEWAL)
+    made = []
+    while is_due(signing):
+        after = statements(signing.sign(many))
+        made.append(sum(new != old for new, old in zip(after, before, strict=True)))
+        before = after
+    assert made == [MAX_RENEWED, MAX_RENEWED, 1]
+    for statement in before:
+        holds(statement, clock() + LIFETIME - SECOND)
+
+
+def test_what_is_new_or_changed_is_stated_at_once_however_much_is_old() -> None:
+    clock = Clock()
+    signing = signer(clock)
+    many = [replace(CHAT, id=f"org/{number}", aliases=()) for number in range(MAX_RENEWED + 1)]
+    signing.sign(many)
+    clock.move(RENEWAL)
+    changed = [replace(each, context_length=8192) for each in many]
+    for model, statement in zip(changed, statements(signing.sign([*changed, EMBED])), strict=False):
+        assert holds(statement, clock()).context_length == model.context_length
+    assert not is_due(signing)
 
 
 def test_a_change_makes_the_statement_of_the_changed_one_anew() -> None:
@@ -155,6 +200,26 @@ async def test_an_inference_proxy_renews_its_statements_with_the_look_after_half
     assert changed.is_set()
     assert statements(proxy.catalogue.models) != first
     holds(statements(proxy.catalogue.models)[0], clock() + LIFETIME - SECOND)
+
+
+async def test_an_inference_proxy_looks_again_after_a_failure_that_nobody_expected() -> None:
+    looked = asyncio.Event()
+
+    class Failing(Engine):
+        async def describe(self) -> tuple[EngineModel, ...]:
+            if self.now:
+                self.now = ()
+                raise ValueError
+            looked.set()
+            return ()
+
+    engine = Failing()
+    proxy = await inference_proxy(engine)
+    engine.now = (EngineModel("a", ("generate",)),)
+    looked.clear()
+    async with Background() as background:
+        background.start(main._refresh_for_ever(proxy, 0), "looks")  # noqa: SLF001  # else it takes real engines
+        await looked.wait()
 
 
 async def test_draining_keeps_an_inference_proxys_statements() -> None:

@@ -280,9 +280,11 @@ async def test_a_list_without_a_tag_is_judged_when_it_changed_and_from_time_to_t
     assert list(await rig.rows()) == ["org/embed", "embed"]
 
 
-async def test_unsigned_rows_are_judged_anew_once_it_is_known_that_the_deployment_signs(make_rig: MakeRig) -> None:
-    """models-api.md item 13: a gateway that hinders the agreement gains no more than the time that it does."""
-    deployment = Deployment()
+async def test_unsigned_rows_are_judged_anew_once_it_is_known_that_the_deployment_does_not_sign(
+    make_rig: MakeRig,
+) -> None:
+    """models-api.md item 13: a gateway that hinders the agreement can't pass a signing deployment off as another."""
+    deployment = Deployment(signs=False)
     hinders = True
 
     def server(request: SentRequest) -> FakeResponse:
@@ -293,13 +295,13 @@ async def test_unsigned_rows_are_judged_anew_once_it_is_known_that_the_deploymen
         return deployment.lists(MODELS, request)
 
     rig = make_rig(deployment, http=FakeHttpClient(server))
-    assert {each["verified"] for each in (await rig.rows()).values()} == {False}
+    assert await rig.rows() == {}
+    assert rig.models.remarks(rig.request()) == [(b"privity-models-dropped", b"unsigned=2")]
     hinders = False
     await rig.agreements.current(None)
     rig.time.move(1)
-    assert await rig.rows() == {}
+    assert {each["verified"] for each in (await rig.rows()).values()} == {False}
     assert rig.http.answers[-1].status == 304
-    assert rig.models.remarks(rig.request()) == [(b"privity-models-dropped", b"unsigned=2")]
 
 
 # What is signed
@@ -456,9 +458,7 @@ ALIASED = replace(CHAT, aliases=("chat", "gpt-9"))
 
 @pytest.mark.parametrize("user", [None, "drop", "mark", "allow"])
 @pytest.mark.parametrize("asked", ["org/chat", "chat", "chat-latest", "gpt-9", "unlisted"])
-async def test_the_gateway_may_say_what_a_name_means_only_if_it_is_its_own_and_the_user_wants_it(
-    make_rig: MakeRig, user: Any, asked: str
-) -> None:
+async def test_a_request_says_which_model_the_list_has_for_the_name(make_rig: MakeRig, user: Any, asked: str) -> None:
     """models-api.md item 13: for a name that is signed, it could let another model answer."""
     deployment = Deployment()
     rig = make_rig(deployment, unsigned_models=user)
@@ -473,22 +473,29 @@ async def test_the_gateway_may_say_what_a_name_means_only_if_it_is_its_own_and_t
         with pytest.raises(ModelNotFoundError):
             await rig.chat(model=asked)
         return
+    await rig.view()
     assert (await rig.chat(model=asked)).status == 200
     sent = deployment.asked[-1].request
-    assert header(sent.headers, b"privity-accepts") == (b"unsigned-names" if asked == "gpt-9" else None)
-    assert lists(rig) or user in (None, "drop")
+    assert header(sent.headers, b"privity-means") == (None if asked == "unlisted" else b"org/chat")
 
 
-async def test_a_name_that_is_signed_meanwhile_is_looked_up_again(make_rig: MakeRig) -> None:
+async def test_what_a_name_means_is_looked_up_again(make_rig: MakeRig) -> None:
     deployment = Deployment()
-    evil(deployment, MADE_UP)
-    rig = make_rig(deployment, unsigned_models="mark")
-    for seconds, accepts in ((0, b"unsigned-names"), (VOUCHED_SECONDS - 1, b"unsigned-names"), (1, None)):
+    rig = make_rig(deployment)
+    await rig.view()
+    for seconds, number in ((0, 1), (VOUCHED_SECONDS - 1, 1), (1, 2)):
         rig.time.move(seconds)
-        await rig.chat(model="evil")
-        assert header(deployment.asked[-1].request.headers, b"privity-accepts") == accepts
-        deployment.models = (MADE_UP,)
-        deployment.__dict__.pop("listed", None)
+        await rig.chat(model="chat")
+        assert len(lists(rig)) == number
+    await rig.chat(model="unlisted")
+    assert header(deployment.asked[-1].request.headers, b"privity-means") is None
+
+
+async def test_who_never_asked_for_a_list_says_nothing_of_meanings(make_rig: MakeRig) -> None:
+    rig = make_rig(deployment := Deployment())
+    await rig.chat(model="chat")
+    assert header(deployment.asked[-1].request.headers, b"privity-means") is None
+    assert lists(rig) == []
 
 
 # Changes: models-api.md item 10
@@ -633,3 +640,19 @@ async def test_the_keys_that_go_first_take_their_long_polls_with_them(polled: tu
         await rig.view(bearer(str(n)))
     await settle()
     assert tasks[0].cancelled()
+
+
+async def test_a_clock_that_jumped_ahead_and_was_set_back_keeps_no_model_out_of_the_list(make_rig: MakeRig) -> None:
+    end = NOW + timedelta(seconds=100)
+    deployment = Deployment(replace(CHAT, lifecycle=Lifecycle(retires_at=end)), EMBED)
+    rig = make_rig(deployment)
+    signed = deployment.listed()
+    as_of_start = Deployment()
+    as_of_start.now = lambda: NOW
+    deployment.lists = lambda _models, request: as_of_start.lists(signed, request)  # type: ignore[method-assign]
+    before = list(await rig.rows())
+    rig.time.move(60)
+    assert list(await rig.rows()) == ["org/embed", "embed"]
+    rig.time.wall -= 60
+    rig.time.steady += 10
+    assert list(await rig.rows()) == before

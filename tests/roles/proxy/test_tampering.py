@@ -18,7 +18,7 @@ from privity.errors import ApiError, ModelNotFoundError
 from privity.http import header
 from privity.protocol.endpoints import endpoint_of
 from privity.protocol.event_stream import EventStreamParser
-from privity.protocol.routed_model import ACCEPTS, UNSIGNED_NAMES
+from privity.protocol.routed_model import MEANS, decode_id
 from privity.roles.inference_proxy.signing import LIFETIME
 from privity.roles.proxy.config import UnsignedModels
 from privity.testing.adversary import WHOLE, Defect, Passing, Seen
@@ -119,7 +119,7 @@ neither that it is the last one, nor its name, nor what is plain, nor that one a
 
 UNDETECTABLE_IN_REQUESTS = {
     *("drop the last value", "rename the last value", "send it to another endpoint"),
-    *("alter the model", "alter max_tokens", "alter n", "let it accept names of the gateway's"),
+    *("alter the model", "alter max_tokens", "alter n", "let it mean another model"),
 }
 """Of these, alterations of what is plain, of which one endpoint has more than another."""
 
@@ -350,7 +350,7 @@ async def test_a_list_of_before_is_none_once_its_statements_are_over(
 
 
 @pytest.mark.parametrize("user", [None, "allow", "mark", "drop"])
-async def test_a_signed_name_is_never_sent_so_that_another_model_may_answer(
+async def test_a_listed_name_is_never_sent_so_that_another_model_may_answer(
     make_rig: Callable[..., Rig], user: UnsignedModels | None
 ) -> None:
     """Whatever the gateway did to the list before."""
@@ -361,5 +361,6 @@ async def test_a_signed_name_is_never_sent_so_that_another_model_may_answer(
         for each in rows:
             answered = await listing.rig.chat(model=each)
             assert answered.status == 200
-            accepts = header(listing.deployment.asked[-1].request.headers, ACCEPTS)
-            assert accepts == (None if rows[each].get("verified") else UNSIGNED_NAMES)
+            means = header(listing.deployment.asked[-1].request.headers, MEANS)
+            assert means is not None
+            assert decode_id(means) == rows[each].get("canonical", each)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from privity.catalogue.dialects import openai
 from privity.catalogue.dialects._shared import moment_of, rfc3339
-from privity.catalogue.model import Model
+from privity.catalogue.model import Model, without_none
 from privity.errors import InvalidRequestError
 
 MAX_LIMIT = 1000
@@ -30,16 +30,17 @@ def row(model: Model, listed_id: str, now: datetime) -> dict[str, Any]:
     `display_name` and `created_at` are strings in every client, so they are always there: the ID stands in for a name
     that nobody gave. `max_input_tokens` is the context window. `lifecycle` goes by the same dates as `deprecated`.
     """
-    every = {
-        **openai.row(model, listed_id, now),
-        "type": "model",
-        "display_name": listed_id if model.display_name is None else model.display_name,
-        "created_at": rfc3339(moment_of(model.created)),
-        "lifecycle": _stage(model, now),
-        "max_input_tokens": model.context_length,
-        "max_tokens": model.max_output_tokens,
-    }
-    return {name: value for name, value in every.items() if value is not None}
+    return without_none(
+        {
+            **openai.row(model, listed_id, now),
+            "type": "model",
+            "display_name": listed_id if model.display_name is None else model.display_name,
+            "created_at": rfc3339(moment_of(model.created)),
+            "lifecycle": _stage(model, now),
+            "max_input_tokens": model.context_length,
+            "max_tokens": model.max_output_tokens,
+        }
+    )
 
 
 def _stage(model: Model, now: datetime) -> Literal["active", "deprecated", "retired"]:
@@ -64,12 +65,29 @@ class Paging:
     """What a client wants to see of a list."""
 
     limit: int | None = None
+    """Rows of a page, 1 to `MAX_LIMIT`; None is all that there are."""
     after_id: str | None = None
     before_id: str | None = None
 
     def page(self, ids: Sequence[str]) -> Page:
-        """Return the page; raises as the function `page` does."""
-        return page(ids, self.limit, self.after_id, self.before_id)
+        """Return the page right after `after_id`, right before `before_id`, or at the beginning.
+
+        Args:
+            ids: every row's ID, in the order of the list.
+
+        Raises:
+            InvalidRequestError: an ID that isn't in the list, or both IDs.
+        """
+        if self.after_id is not None and self.before_id is not None:
+            raise InvalidRequestError("`after_id` and `before_id` exclude each other.", param="before_id")
+        count = len(ids) if self.limit is None else self.limit
+        if self.before_id is not None:
+            stop = _position(ids, self.before_id, "before_id")
+            start = max(stop - count, 0)
+            return Page(start, stop, has_more=start > 0)
+        start = 0 if self.after_id is None else _position(ids, self.after_id, "after_id") + 1
+        stop = min(start + count, len(ids))
+        return Page(start, stop, has_more=stop < len(ids))
 
 
 def read_paging(params: Mapping[str, str], *, by_default: bool = False) -> Paging:
@@ -90,33 +108,10 @@ def read_paging(params: Mapping[str, str], *, by_default: bool = False) -> Pagin
 def _limit(given: str | None, *, by_default: bool) -> int | None:
     if not given:
         return DEFAULT_LIMIT if by_default else None
-    if not (given.isascii() and given.isdigit() and len(given) <= len(str(MAX_LIMIT))):
-        raise _bad_limit()
-    return _checked(int(given))
-
-
-def page(ids: Sequence[str], limit: int | None, after_id: str | None, before_id: str | None) -> Page:
-    """Return the page right after `after_id`, right before `before_id`, or at the beginning.
-
-    Args:
-        ids: every row's ID, in the order of the list.
-        limit: rows of the page; None is all that there are.
-        after_id: one of `ids`.
-        before_id: one of `ids`; not both.
-
-    Raises:
-        InvalidRequestError: a limit that isn't 1 to `MAX_LIMIT`, an ID that isn't in the list, or both IDs.
-    """
-    if after_id is not None and before_id is not None:
-        raise InvalidRequestError("`after_id` and `before_id` exclude each other.", param="before_id")
-    count = len(ids) if limit is None else _checked(limit)
-    if before_id is not None:
-        stop = _position(ids, before_id, "before_id")
-        start = max(stop - count, 0)
-        return Page(start, stop, has_more=start > 0)
-    start = 0 if after_id is None else _position(ids, after_id, "after_id") + 1
-    stop = min(start + count, len(ids))
-    return Page(start, stop, has_more=stop < len(ids))
+    is_number = given.isascii() and given.isdigit() and len(given) <= len(str(MAX_LIMIT))
+    if not is_number or not 1 <= int(given) <= MAX_LIMIT:
+        raise InvalidRequestError(f"`limit` is a number from 1 to {MAX_LIMIT}.", param="limit")
+    return int(given)
 
 
 def _position(ids: Sequence[str], wanted: str, param: str) -> int:
@@ -124,13 +119,3 @@ def _position(ids: Sequence[str], wanted: str, param: str) -> int:
         return ids.index(wanted)
     except ValueError:
         raise InvalidRequestError(f"`{param}` is not the ID of a listed model.", param=param) from None
-
-
-def _checked(limit: int) -> int:
-    if not 1 <= limit <= MAX_LIMIT:
-        raise _bad_limit()
-    return limit
-
-
-def _bad_limit() -> InvalidRequestError:
-    return InvalidRequestError(f"`limit` is a number from 1 to {MAX_LIMIT}.", param="limit")

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from privity.catalogue.dialects._shared import file_format
-from privity.catalogue.model import Model
+from privity.catalogue.model import Model, without_none
 
 
 def row(model: Model, listed_id: str, _now: datetime) -> dict[str, Any]:
@@ -14,19 +14,20 @@ def row(model: Model, listed_id: str, _now: datetime) -> dict[str, Any]:
     would offer it for chats under any of the types that there are. `state` is `loaded`: what is listed is served, and
     nothing has to be loaded for a request. `capabilities` is always there.
     """
-    every = {
-        "id": listed_id,
-        "object": "model",
-        "type": _type(model),
-        "publisher": model.owned_by,
-        "arch": model.facts.architecture,
-        "compatibility_type": file_format(model),
-        "quantization": model.facts.quantization,
-        "state": "loaded",
-        "max_context_length": model.context_length,
-        "capabilities": ["tool_use"] if "tool_calling" in model.tasks else [],
-    }
-    return {name: value for name, value in every.items() if value is not None}
+    return without_none(
+        {
+            "id": listed_id,
+            "object": "model",
+            "type": _type(model),
+            "publisher": model.owned_by,
+            "arch": model.facts.architecture,
+            "compatibility_type": file_format(model),
+            "quantization": model.facts.quantization,
+            "state": "loaded",
+            "max_context_length": model.context_length,
+            "capabilities": ["tool_use"] if "tool_calling" in model.tasks else [],
+        }
+    )
 
 
 def _type(model: Model) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from privity.catalogue.dialects._shared import file_format, moment_of, rfc3339
-from privity.catalogue.model import Model
+from privity.catalogue.model import Model, without_none
 from privity.errors import InvalidRequestError
 
 UNKNOWN_DIGEST = "undetermined"
@@ -56,14 +56,15 @@ def tag(model: Model, listed_id: str, _now: datetime) -> dict[str, Any]:
 
 def show(model: Model, _now: datetime) -> dict[str, Any]:
     """Return the answer of `POST /api/show`."""
-    every = {
-        "license": model.facts.licence,
-        "details": _details(model),
-        "model_info": _model_info(model),
-        "capabilities": capabilities(model),
-        "modified_at": _modified_at(model),
-    }
-    return {name: value for name, value in every.items() if value is not None}
+    return without_none(
+        {
+            "license": model.facts.licence,
+            "details": _details(model),
+            "model_info": _model_info(model),
+            "capabilities": capabilities(model),
+            "modified_at": _modified_at(model),
+        }
+    )
 
 
 def capabilities(model: Model) -> list[str]:
@@ -128,14 +129,15 @@ def _model_info(model: Model) -> dict[str, Any]:
     """
     facts = model.facts
     prefix = facts.architecture or "general"
-    every = {
-        "general.architecture": facts.architecture or None,
-        "general.basename": model.display_name or model.id,
-        "general.parameter_count": facts.parameters,
-        f"{prefix}.context_length": model.context_length,
-        f"{prefix}.embedding_length": facts.embedding_length,
-    }
-    return {name: value for name, value in every.items() if value is not None}
+    return without_none(
+        {
+            "general.architecture": facts.architecture or None,
+            "general.basename": model.display_name or model.id,
+            "general.parameter_count": facts.parameters,
+            f"{prefix}.context_length": model.context_length,
+            f"{prefix}.embedding_length": facts.embedding_length,
+        }
+    )
 
 
 def parameter_size(count: int) -> str:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from privity.catalogue.dialects._shared import moment_of, rfc3339
-from privity.catalogue.model import Model
+from privity.catalogue.model import Model, without_none
 
 
 def row(model: Model, listed_id: str, now: datetime) -> dict[str, Any]:
@@ -15,24 +15,25 @@ def row(model: Model, listed_id: str, now: datetime) -> dict[str, Any]:
         listed_id: one of its IDs.
         now: what `deprecated` is decided by.
     """
-    every = {
-        "id": listed_id,
-        "object": "model",
-        "created": model.created,
-        "owned_by": model.owned_by,
-        "tasks": list(model.tasks),
-        "status": model.status,
-        "max_model_len": model.context_length,
-        "context_length": model.context_length,
-        "max_output_tokens": model.max_output_tokens,
-        "display_name": model.display_name,
-        "root": model.root,
-        **_names(model, listed_id),
-        **_lifecycle(model, now),
-        "evidence": evidence(model) or None,
-        "verified": model.is_verified(listed_id),
-    }
-    return {name: value for name, value in every.items() if value is not None}
+    return without_none(
+        {
+            "id": listed_id,
+            "object": "model",
+            "created": model.created,
+            "owned_by": model.owned_by,
+            "tasks": list(model.tasks),
+            "status": model.status,
+            "max_model_len": model.context_length,
+            "context_length": model.context_length,
+            "max_output_tokens": model.max_output_tokens,
+            "display_name": model.display_name,
+            "root": model.root,
+            **_names(model, listed_id),
+            **_lifecycle(model, now),
+            "evidence": evidence(model) or None,
+            "verified": model.is_verified(listed_id),
+        }
+    )
 
 
 def evidence(model: Model) -> dict[str, dict[str, str]]:

@@ -18,7 +18,12 @@ from privity.engines.metadata import MAX_MODELS, Name, number, text
 from privity.errors import UpstreamProtocolError
 
 _LOADED = "loaded"
-_BUSY = (429, 503)
+
+_NOT_SUPPORTED = 501
+"""What a server for chat answers to a request for embeddings."""
+
+_NO_POOLING = b"Pooling type"
+"""How the message begins of the 400 that older ones answer, and any that has no embedding of a whole text."""
 
 
 class _Meta(msgspec.Struct, frozen=True):
@@ -170,13 +175,16 @@ class Description:
         )
 
     async def _vector_length(self, name: str, query: str) -> int | None:
-        """Return how many numbers the embedding of one token has; None where the server refuses to embed."""
+        """Return how many numbers the embedding of one token has; None where the server says that it doesn't embed.
+
+        Any other failure may pass: the server is loading, busy or behind a proxy, or a router's model was unloaded.
+        """
         path = "/v1/embeddings" + query
         status, answer = await self._connection.ask("POST", path, {"model": name, "input": "a"})
-        if status in _BUSY:
-            raise UpstreamProtocolError(f"{path} gives status {status}")
-        if status != 200:
+        if status == _NOT_SUPPORTED or (status == 400 and _NO_POOLING in answer):
             return None
+        if status != 200:
+            raise UpstreamProtocolError(f"{path} gives status {status}")
         try:
             rows = msgspec.json.decode(answer, type=_Vectors).data
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

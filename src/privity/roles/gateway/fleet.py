@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from privity.catalogue.catalogue import Catalogue, View
-from privity.catalogue.declared import Declared, apply
-from privity.catalogue.model import Model
+from privity.catalogue.declared import Declared
+from privity.catalogue.model import Model, Status
 from privity.errors import UnavailableError
 from privity.http import HttpClient
-from privity.roles.gateway.records import RANK, Records
+from privity.roles.gateway.records import CHOICE, Records
 from privity.roles.gateway.replica import Replica
 from privity.transport.models_api.source import Published
 
@@ -49,12 +49,11 @@ class Fleet:
     ) -> None:
         self.replicas: tuple[Replica, ...] = ()
         self.published = Published(Catalogue((), now()))
-        self._declared: tuple[Declared, ...] = ()
         self._http = http
         self.clock = clock
         self._now = now
         self._records = Records()
-        self._seen: object = None
+        self._seen: list[tuple[tuple[Model, ...], Status]] | None = None
         self._publish_again_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._met: dict[str, Replica] = {}
@@ -83,8 +82,7 @@ class Fleet:
         self._met = {}
         for replica in self.replicas:
             replica.drains = replica.url in draining
-        self._declared = tuple(declared)
-        self._records.declare(self._declared)
+        self._records.declare(tuple(declared))
         return [replica for replica in self.replicas if replica.url not in known]
 
     async def poll(self, replica: Replica) -> None:
@@ -99,7 +97,7 @@ class Fleet:
 
     def update(self) -> None:
         """Publish what changed: at once, or soon after the last time."""
-        if self._timer is not None or self._state() == self._seen:
+        if self._timer is not None or not (self._is_over() or self._states(self.clock()) != self._seen):
             return
         wait = self._publish_again_at - self.clock()
         if wait <= 0:
@@ -107,12 +105,14 @@ class Fleet:
         else:
             self._timer = asyncio.get_running_loop().call_later(wait, self.publish)
 
-    def _state(self) -> object:
-        """Return what a catalogue depends on."""
-        now = self.clock()
-        next_change = self.catalogue.next_change
-        is_over = next_change is not None and next_change <= self._now()
-        return is_over, [(replica.serves, replica.health.status(now)) for replica in self.replicas]
+    def _states(self, seconds: float) -> list[tuple[tuple[Model, ...], Status]]:
+        """Return what a catalogue depends on, besides the time."""
+        return [(replica.serves, replica.health.status(seconds)) for replica in self.replicas]
+
+    def _is_over(self) -> bool:
+        """Return whether a model was deprecated or retired meanwhile, or maybe too early by a clock that was set."""
+        now, next_change = self._now(), self.catalogue.next_change
+        return now < self.catalogue.as_of or (next_change is not None and next_change <= now)
 
     def close(self) -> None:
         """Publish nothing any more."""
@@ -125,10 +125,11 @@ class Fleet:
         self.close()
         begun = self.clock()
         now = self._now()
+        seen = self._states(begun)  # and not afterwards: what changes meanwhile is for the next one
         catalogue = Catalogue(self._records.together(self.replicas, begun, now), now, self.catalogue)
         changed = catalogue.models != self.catalogue.models
         self.published.publish(catalogue)
-        self._seen = self._state()
+        self._seen = seen
         pause = (self.clock() - begun) / PUBLISH_SHARE
         self._publish_again_at = begun + min(max(pause, PUBLISH_SECONDS), MAX_PUBLISH_SECONDS)
         if changed and _LOG.isEnabledFor(logging.INFO):
@@ -149,11 +150,11 @@ class Fleet:
         return view.find(asked)
 
     def _check_is_unknown(self, asked: str, view: View) -> None:
-        away = [model for replica in self.replicas for model in replica.known if not replica.find(model.id)]
-        known = [model for model in apply(self._declared, away, narrow=True) if asked in model.ids]
-        if any(view.may_see(model) and not model.lifecycle.is_retired(self._now()) for model in known):
+        away = self._records.away(asked, self.replicas)
+        if any(view.may_see(model) and not model.lifecycle.is_retired(self._now()) for model in away):
             raise UnavailableError(
-                f"The model `{asked}` is not available at the moment; its engine is restarting or out of reach.",
+                f"The model `{asked}` is not available at the moment; "
+                "its engine is restarting, out of reach or taking no new requests.",
                 param="model",
             )
         if not all(replica.was_heard for replica in self.replicas):
@@ -172,7 +173,7 @@ class Fleet:
         serving = [replica for replica in self.replicas if replica.find(model.id) is not None]
         if not serving:
             raise UnavailableError(f"The model `{model.id}` is not available at the moment.", param="model")
-        return min(serving, key=lambda each: (RANK[each.health.status(now)], each.in_flight))
+        return min(serving, key=lambda each: (CHOICE[each.health.status(now)], each.in_flight))
 
     def health_of(self, model: Model) -> dict[str, float | int]:
         """Return how many replicas serve a model, and the age in seconds of the latest word from one of them."""

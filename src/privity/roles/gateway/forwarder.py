@@ -12,8 +12,8 @@ from privity.http import Headers, HttpClient, header
 from privity.protocol.ending import HEADER as END
 from privity.protocol.exchange import Random
 from privity.protocol.request_id import RANDOM_BYTES, loggable, uuid7
-from privity.protocol.routed_model import ACCEPTS, RoutedModel
 from privity.protocol.routed_model import HEADER as ROUTED_MODEL
+from privity.protocol.routed_model import MEANS, RoutedModel
 from privity.roles.gateway.fleet import Fleet
 from privity.roles.gateway.models import GatewayModels
 from privity.roles.gateway.replica import Replica
@@ -32,8 +32,8 @@ _ENGINE_FAILED = (502, 503, 504)
 
 _PASSED_ON = frozenset(
     {
-        ACCEPTS,
         END,
+        MEANS,
         b"accept",
         b"anthropic-beta",
         b"anthropic-version",

@@ -7,7 +7,7 @@ news: while looks time out and requests still succeed, the replica counts as ser
 from privity.catalogue.model import Status
 
 FALL = 2
-"""Failures in a row, of looks or of connections for requests, until a replica counts as down."""
+"""Looks or connections for requests in a row that fail, in whichever way, until a replica counts as down."""
 
 RISE = 2
 """Looks in a row that must succeed until a replica that was down counts as up."""
@@ -29,7 +29,6 @@ class Health:
         self._was_down = False
         self._good = 0
         self._bad = 0
-        self._silent = 0
         self._is_unsure = False
         self._failed_answers = 0
         self._last_failed_answer = 0.0
@@ -48,7 +47,7 @@ class Health:
     def looked(self, now: float) -> None:
         """Take note of a look that succeeded."""
         self.last_heard = now
-        self._bad = self._silent = 0
+        self._bad = 0
         self._is_unsure = False
         self._good += 1
         if self._good >= (RISE if self._was_down else 1):
@@ -59,26 +58,20 @@ class Health:
         self._good = 0
         self._bad += 1
         if self._bad >= FALL:
-            self._fall()
+            self._is_up = False
+            self._was_down = True
 
     def timed_out(self) -> None:
         """Take note of a look that had no answer in time."""
-        self._good = 0
         self._is_unsure = True
-        self._silent += 1
-        if self._silent >= FALL:
-            self._fall()
+        self.failed()
 
     def answered(self, now: float) -> None:
         """Take note of the answer to a request, whatever it says."""
         self.last_heard = now
-        self._bad = self._silent = self._failed_answers = 0  # it serves, whatever the looks say
+        self._bad = self._failed_answers = 0  # it serves, whatever the looks say
 
     def answer_failed(self, now: float) -> None:
         """Take note of a request whose answer says that the engine failed, or never came."""
         self._failed_answers += 1
         self._last_failed_answer = now
-
-    def _fall(self) -> None:
-        self._is_up = False
-        self._was_down = True

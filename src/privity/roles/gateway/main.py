@@ -18,7 +18,7 @@ from privity.transport.cors import Cors
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.randomness import BatchedRandom
 from privity.transport.server import listening
-from privity.transport.tasks import Background
+from privity.transport.tasks import Background, survive
 from privity.transport.tls import client_context
 
 Watch = Callable[[Callable[[Served], Awaitable[None]]], Coroutine[Any, Any, None]]
@@ -92,4 +92,4 @@ class _Gateway:
     async def _poll_for_ever(self, replica: Replica) -> None:
         while replica in self.fleet.replicas:
             await asyncio.sleep(self._poll_seconds)
-            await self.fleet.poll(replica)
+            await survive(self.fleet.poll(replica), "replica watch", self._poll_seconds)

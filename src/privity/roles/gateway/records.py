@@ -4,7 +4,7 @@ A fleet of thousands changes all the time, so what was made of a replica's recor
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -18,7 +18,11 @@ MAX_REMEMBERED = 50_000
 
 _BEST_FIRST: tuple[Status, ...] = ("available", "degraded", "unknown")
 RANK = {status: place for place, status in enumerate(_BEST_FIRST)}
-"""Statuses by how good they are."""
+"""Statuses by how good they are, for what lists show."""
+
+_CHOICES: tuple[Status, ...] = ("available", "unknown", "degraded")
+CHOICE = {status: place for place, status in enumerate(_CHOICES)}
+"""Statuses by how gladly a request is sent there: one missed look says less than five failed answers."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,7 +44,7 @@ class Records:
     def __init__(self) -> None:
         self._declared: tuple[Declared, ...] = ()
         self._places: dict[str, list[int]] = {}
-        self._named: frozenset[str] = frozenset()
+        self._naming: dict[str, list[int]] = {}
         self._created: dict[str, int] = {}
         self._known: dict[str, _Known] = {}
         self._owners: dict[str, tuple[str, ...]] = {}
@@ -51,10 +55,11 @@ class Records:
     def declare(self, declared: tuple[Declared, ...]) -> None:
         """Take other declarations."""
         self._declared = declared
-        self._places = {}
+        self._places, self._naming = {}, {}
         for place, each in enumerate(declared):
             self._places.setdefault(each.id, []).append(place)
-        self._named = frozenset(name for each in declared for name in each.further_ids)
+            for name in each.further_ids:
+                self._naming.setdefault(name, []).append(place)
         self._known, self._claims = {}, None
 
     def together(self, replicas: Sequence[Replica], seconds: float, now: datetime) -> list[Model]:
@@ -75,6 +80,25 @@ class Records:
             self._claims = claims
             self._settle([each.record for each in usable])
         return [each.record for each in usable if each.record.id not in self._left_out]
+
+    def away(self, asked: str, replicas: Iterable[Replica]) -> list[Model]:
+        """Return the models with an ID, maybe a declared one, that replicas knew and don't serve now."""
+        names = {asked: None} | {self._declared[place].id: None for place in self._naming.get(asked, ())}
+        known = (
+            model
+            for replica in replicas
+            for name in names
+            for model in replica.knew(name)
+            if not replica.find(model.id)
+        )
+        models = list(known)
+        declared = self._meaning(name for model in models for name in model.ids)
+        return [model for model in apply(declared, models, narrow=True) if asked in model.ids]
+
+    def _meaning(self, names: Iterable[str]) -> list[Declared]:
+        """Return the declarations of models that are served under these names, in their order."""
+        places = {place for name in names for place in self._places.get(name, ())}
+        return [self._declared[place] for place in sorted(places)]
 
     def _settle(self, usable: list[Model]) -> None:
         """Decide who has the IDs that several claim."""
@@ -102,15 +126,14 @@ class Records:
             self._owners, new = owners, set(known)
         concerned = [each for model_id, each in known.items() if model_id in new or model_id in owners]
         own = [self._record(each.served, each.rank, now) for each in concerned]
-        places = {place for each in concerned for name in each.served_ids for place in self._places.get(name, ())}
-        declared = [self._declared[place] for place in sorted(places)]
+        declared = self._meaning(name for each in concerned for name in each.served_ids)
         for each, record in zip(concerned, apply(declared, own, narrow=True), strict=True):
             if record.id in new:
                 known[record.id] = replace(each, record=record, ids=record.ids)
         self._known = known
 
     def _has_declared_id(self, known: _Known) -> bool:
-        return not self._named.isdisjoint(known.served_ids)
+        return not self._naming.keys().isdisjoint(known.served_ids)
 
     def _record(self, model: Model, rank: int, now: datetime) -> Model:
         """Return a replica's record as the fleet's. `created` stays what it was, whichever replica is the first."""

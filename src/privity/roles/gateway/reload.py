@@ -11,6 +11,7 @@ from privity.errors import StartError
 from privity.roles.gateway.config import Served
 from privity.roles.gateway.config_difference import difference
 from privity.roles.gateway.config_file import GatewayFile, parse_gateway_file, read_config_file
+from privity.transport.tasks import survive
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks at the file. It is read whole: editors replace it, and a mount's times say little."""
@@ -42,7 +43,7 @@ class ConfigWatch:
                     await self.told.wait()
             was_told = self.told.is_set()
             self.told.clear()
-            await self.look(take, was_told=was_told)
+            await survive(self.look(take, was_told=was_told), "configuration watch", LOOK_SECONDS)
 
     async def look(self, take: Callable[[Served], Awaitable[None]], *, was_told: bool) -> None:
         """Read the file, and apply it where it changed. Who told us to look finds something in the log in any case.
@@ -50,7 +51,7 @@ class ConfigWatch:
         A file that somebody is still writing may be valid up to there, without the keys at its end, say: so it must be
         the same at two looks, unless somebody says that it is there.
         """
-        seen, self._seen = self._seen, _content(self._path)
+        seen, self._seen = self._seen, await asyncio.to_thread(_content, self._path)
         if not was_told and (self._seen != seen or self._seen == self._tried):
             return
         self._tried = self._seen
@@ -63,9 +64,9 @@ class ConfigWatch:
             return
         changes = difference(self.file, file)
         is_new = file.served != self.file.served
-        self.file = replace(self.file, served=file.served)
         if is_new:
             await take(file.served)
+        self.file = replace(self.file, served=file.served)  # if that failed, it isn't so
         for line in changes:
             _LOG.warning("configuration changed", extra={"change": line})
         if not changes and not is_new:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from privity.catalogue.model import Model
 from privity.catalogue.rows import read_models
@@ -40,6 +40,7 @@ class Replica:
         """Whether the operator wants no new requests to go there."""
         self._listed: tuple[Model, ...] = ()
         self._by_id: dict[str, Model] = {}
+        self._known_by_id: dict[str, list[Model]] = {}
         self._etag: bytes | None = None
         self._clock = clock
         self._problems = 0
@@ -79,7 +80,8 @@ class Replica:
         fit = (model for model in models if model.tasks and model.status != "draining")
         self._listed = tuple(_either(self._by_id.get(model.id), model) for model in fit)
         self._by_id = {model.id: model for model in self._listed}
-        self.known = self._listed or self.known  # an inference proxy whose engine is away serves nothing
+        if self._listed:  # an inference proxy whose engine is away serves nothing
+            self.known, self._known_by_id = self._listed, _by_any_id(self._listed)
 
     def _note(self, problem: str) -> None:
         """Log a problem when it is met a second time: at the first look a replica may just be starting."""
@@ -90,6 +92,18 @@ class Replica:
     def find(self, model_id: str) -> Model | None:
         """Return the model that it serves under a canonical ID."""
         return self._by_id.get(model_id) if self.serves else None
+
+    def knew(self, any_id: str) -> Sequence[Model]:
+        """Return what it served under an ID, whichever of a model's, when it last served anything."""
+        return self._known_by_id.get(any_id, ())
+
+
+def _by_any_id(models: Iterable[Model]) -> dict[str, list[Model]]:
+    by_id: dict[str, list[Model]] = {}
+    for model in models:
+        for each in model.ids:
+            by_id.setdefault(each, []).append(model)
+    return by_id
 
 
 def _either(before: Model | None, now: Model) -> Model:

@@ -81,8 +81,9 @@ def _answering(
             check_policy(request.headers, secret, statuses)
         opened = sealed.open(secret, random)
         try:
-            routed = routed_model(request.headers) if opened.accepts_routed_names else None
-            given = await proxy.answer(request.path, opened.content, routed)
+            is_led = not opened.is_sure or opened.means is not None
+            routed = routed_model(request.headers) if is_led else None
+            given = await proxy.answer(request.path, opened.content, routed, opened.means)
         except ApiError as error:
             return _refusal(error, opened.seal, as_event=wants_events(request.headers))
         if not isinstance(given, dict):

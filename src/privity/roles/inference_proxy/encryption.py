@@ -20,7 +20,7 @@ from privity.protocol.event_stream import encode_event
 from privity.protocol.exchange import Opener, Random, Sealer, addressed_to
 from privity.protocol.fields import Fields, scan
 from privity.protocol.multipart import Part, parse_form, turn_parts
-from privity.protocol.routed_model import ACCEPTS, UNSIGNED_NAMES
+from privity.protocol.routed_model import MEANS, decode_id
 from privity.protocol.secret import Secret
 from privity.streams import Stream, owning
 
@@ -145,8 +145,10 @@ class OpenedRequest:
     content: Content
     """The body, or a form's parts."""
     seal: AnswerSeal
-    accepts_routed_names: bool
-    """Whether the model may be one that the gateway means by a name of its own."""
+    is_sure: bool
+    """Whether it carries its authenticated end: whoever sent it verifies lists, and takes nobody's word for a name."""
+    means: str | None = None
+    """The canonical ID that the model's name has in the sender's list."""
 
 
 class SealedRequest:
@@ -166,7 +168,7 @@ class SealedRequest:
         self._endpoint = endpoint
         self._path = path
         self._end = header(headers, ends.HEADER)
-        self._accepts = header(headers, ACCEPTS)
+        self._means = header(headers, MEANS)
         self._kind = header(headers, b"content-type") or b""
         self._form = _read(endpoint.form, headers, body)
         try:
@@ -183,8 +185,8 @@ class SealedRequest:
         """
         opener = Opener(secret, self._nonce)
         ending = Ending(self._path)
-        if self._accepts is not None:
-            ending.plain(ACCEPTS.decode(), self._accepts)
+        if self._means is not None:
+            ending.plain(MEANS.decode(), self._means)
         try:
             content = self._opened(opener, ending)
             if self._end is not None or ends.announces_end(secret, self._nonce):
@@ -194,7 +196,10 @@ class SealedRequest:
         sealer = Sealer(secret, self._nonce, random)
         answer_id = self._endpoint.id_prefix + random(ID_BYTES).hex()
         seal = AnswerSeal(self._endpoint, sealer, answer_id, with_end=self._end is not None)
-        return OpenedRequest(content, seal, self._end is None or self._accepts == UNSIGNED_NAMES)
+        if self._end is None:  # then nobody vouches for what the header says either
+            return OpenedRequest(content, seal, is_sure=False)
+        means = None if self._means is None else decode_id(self._means)
+        return OpenedRequest(content, seal, is_sure=True, means=means)
 
     def _opened(self, opener: Opener, ending: Ending) -> Content:
         match self._form:

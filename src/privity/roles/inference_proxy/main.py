@@ -25,7 +25,7 @@ from privity.roles.inference_proxy.signing import Signer
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.randomness import BatchedRandom
 from privity.transport.server import listening
-from privity.transport.tasks import Background
+from privity.transport.tasks import Background, survive
 from privity.transport.tls import client_context, server_context
 from privity.transport.web import WebApp
 
@@ -110,7 +110,7 @@ def _facts(files: ModelFiles) -> Facts:
 async def _refresh_for_ever(proxy: InferenceProxy, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
-        await proxy.refresh()
+        await survive(proxy.refresh(), "engine watch", seconds)
 
 
 def utc_now() -> datetime:

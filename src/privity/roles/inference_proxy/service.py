@@ -160,13 +160,16 @@ class InferenceProxy:
         """Return when a task was found first: an engine that restarts is tried again, and that is no news."""
         return self._found.setdefault((name, found.task, found.source), found)
 
-    async def answer(self, path: str, content: bytes | list[Part], routed: RoutedModel | None = None) -> Answer:
+    async def answer(
+        self, path: str, content: bytes | list[Part], routed: RoutedModel | None = None, means: str | None = None
+    ) -> Answer:
         """Carry out one request.
 
         Args:
             path: an encrypted endpoint's.
             content: the body, decrypted; a form's parts.
-            routed: what the gateway means by a name of its own, where the client lets it have such names.
+            routed: what the gateway means by a name of its own, where that counts.
+            means: the canonical ID that the model's name has for the client, if it says so.
 
         Raises:
             ApiError: it can't be carried out. Also out of the events, for what goes wrong later.
@@ -174,7 +177,7 @@ class InferenceProxy:
         request = read_request(path, content)
         if not self._described:
             raise UnavailableError("The model's engine is not running at the moment.", param="model")
-        model, answer_id = self._find(request.model, routed)
+        model, answer_id = self._find(request.model, routed, means)
         require_task(model, request.model, path)
         _check_abilities(model, request)
         answer = await self._engine.answer(path, request.for_engine(model.root or model.id))
@@ -182,16 +185,24 @@ class InferenceProxy:
             return public(request.shaped(answer), answer_id, path)
         return public_events(answer, answer_id, path)
 
-    def _find(self, asked: str, routed: RoutedModel | None) -> tuple[Model, str]:
-        """Return the model that is asked for, and what its answer shall call it. Raises `ModelNotFoundError`."""
+    def _find(self, asked: str, routed: RoutedModel | None, means: str | None) -> tuple[Model, str]:
+        """Return the model that is asked for, and what its answer shall call it.
+
+        Raises:
+            ModelNotFoundError: there is none.
+            UnavailableError: the name means another one here than it does for the client.
+        """
         view = self.catalogue.view()
-        try:
-            model = view.find(asked)
-        except ModelNotFoundError:
-            if routed is None:
-                raise
-            return view.find(routed.id), routed.id if routed.answer_id == routed.id else asked
-        return model, model.answer_id(asked)
+        entry = view.get(asked)
+        if entry is not None and means in (None, entry.model.id):
+            return entry.model, entry.model.answer_id(asked)
+        if entry is not None:
+            raise UnavailableError(f"The model `{asked}` is another one by now. Ask again.", param="model")
+        meant = view.get(means or (routed.id if routed is not None else asked))
+        if meant is None or means not in (None, meant.model.id):
+            raise ModelNotFoundError(view.not_found(asked))
+        floats = routed is None or routed.answer_id == meant.model.id
+        return meant.model, meant.model.id if floats else asked
 
 
 def _check_abilities(model: Model, request: EngineRequest) -> None:

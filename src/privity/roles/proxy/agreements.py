@@ -7,7 +7,14 @@ from datetime import UTC, datetime
 
 from cryptography.x509 import Certificate
 
-from privity.errors import ApiError, ProtocolError, UnauthorizedError, UnavailableError, UpstreamError
+from privity.errors import (
+    ApiError,
+    ProtocolError,
+    UnauthorizedError,
+    UnavailableError,
+    UpstreamError,
+    without_trace,
+)
 from privity.http import Headers, HttpClient, header
 from privity.protocol.agreement import MAX_RESPONSE_BYTES, PATH, Agreement, Offer
 from privity.protocol.secret import LIFETIME_SECONDS, SECRET_BYTES
@@ -106,7 +113,10 @@ class Agreements:
             exchange, exchange_key = self._under_way(key)
             result = await asyncio.shield(exchange)
             if isinstance(result, ApiError) and not (isinstance(result, UnauthorizedError) and exchange_key != key):
-                raise result
+                try:
+                    raise result
+                finally:
+                    del result  # else it holds this frame, which holds it
         return self._held.agreement
 
     def forget(self, secret_id: str) -> None:
@@ -154,17 +164,17 @@ class Agreements:
             except UnauthorizedError as refused:
                 self._key_is_needed = True
                 self.refused(key)
-                return refused
+                return without_trace(refused)
             except (UpstreamError, TimeoutError):
                 error = UnavailableError("The gateway can't be reached at the moment.")
             except ProtocolError as untrusted:  # as it will be the next time
                 text = f"The deployment could not be verified: {untrusted}"
                 return UnavailableError(text, code="deployment_not_verified")
             except ApiError as failed:
-                error = failed
+                error = without_trace(failed)
             else:
                 self._held = _Held(agreement, *begun)
-                self.deployment_signs = agreement.authenticates_end
+                self.deployment_signs = bool(self.deployment_signs) or agreement.authenticates_end
                 if self._configured is None:
                     self._adopted = self._adopted or key
                 _LOG.info("agreed on a secret")

@@ -48,7 +48,10 @@ class Guard:
                 "This proxy answers only under names that it expects. Use localhost, or start it with --allowed-host."
             )
         origin = header(headers, b"origin")
-        if origin is not None and not self._listed(origin.decode("latin-1").lower(), host):
+        is_foreign = (
+            origin is None and header(headers, b"sec-fetch-site") == b"cross-site"
+        )  # an image, a script, a link
+        if is_foreign or (origin is not None and not self._listed(origin.decode("latin-1").lower(), host)):
             raise ForbiddenOriginError(
                 "This proxy doesn't answer web pages of other origins. List yours with --allowed-origin."
             )

@@ -18,6 +18,9 @@ LIST_TIMEOUT = 10.0
 MAX_LIST_BYTES = 32 * 1024 * 1024
 """Bytes of a list: 10,000 records with their statements."""
 
+MAX_REFUSAL_BYTES = 256 * 1024
+"""Bytes of an error, whose message may name what was asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayLink:
@@ -55,7 +58,8 @@ class GatewayLink:
             async with asyncio.timeout(LIST_TIMEOUT + patience):
                 response = await self.http.request("GET", self.url + path, headers=own)
                 async with response:
-                    reply = Reply(response.status, response.headers, await response.read(MAX_LIST_BYTES))
+                    limit = MAX_LIST_BYTES if response.status == 200 else MAX_REFUSAL_BYTES
+                    reply = Reply(response.status, response.headers, await response.read(limit))
         except TimeoutError as error:
             raise EngineTimeoutError("The gateway did not answer in time.") from error
         except UpstreamError as error:

@@ -36,7 +36,7 @@ async def serve(settings: Settings) -> AsyncIterator[str]:
         link = GatewayLink(http, settings.gateway, agreements, policy, surroundings)
         vouching = Vouching(Verifier(settings.mesh_ca), settings.unsigned_models, surroundings.utc)
         models = ProxyModels(link, vouching, background, list_seconds=settings.list_seconds)
-        proxy = Proxy(link, shared_salt=settings.shared_salt, check_model=models.check)
+        proxy = Proxy(link, shared_salt=settings.shared_salt, meaning=models.meaning)
         guard = Guard(settings.host, settings.allowed_hosts, settings.allowed_origins)
         app = build_app(proxy, models, guard, background, Cors(settings.allowed_origins))
         async with listening(app, settings.host, settings.port, "proxy") as url:

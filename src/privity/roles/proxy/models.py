@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from privity.catalogue.catalogue import Catalogue, View
 from privity.catalogue.model import Model
 from privity.catalogue.rows import read_model, read_models
-from privity.errors import ApiError, ModelNotFoundError, UpstreamError
+from privity.errors import ApiError, ModelNotFoundError, UpstreamError, without_trace
 from privity.http import Headers, header
 from privity.roles.proxy.config import LIST_SECONDS
 from privity.roles.proxy.link import GatewayLink
@@ -92,9 +92,14 @@ class ProxyModels:
         key = self._agreements.authorization(request.headers)
         kept = self._of(key)
         problem = await self._refresh(key, kept)
-        if isinstance(problem, ApiError):
+        if problem is None:
+            return kept.published.catalogue.view()
+        if isinstance(problem, Reply):
+            return as_asked(problem, request)
+        try:
             raise problem
-        return kept.published.catalogue.view() if problem is None else as_asked(problem, request)
+        finally:
+            del problem  # else it holds this frame, which holds it
 
     async def retrieve(self, request: Request, asked: str) -> Retrieved | Reply:
         """Return one model, with what the gateway knows of its health."""
@@ -127,28 +132,24 @@ class ProxyModels:
         kept = self._by_key.get(self._agreements.authorization(request.headers))
         return [(b"privity-models-dropped", kept.remark.encode())] if kept is not None and kept.remark else []
 
-    async def check(self, key: bytes | None, asked: str) -> bool:
-        """Return whether the gateway may say which model is meant by a name that is to be called.
+    async def meaning(self, key: bytes | None, asked: str) -> str | None:
+        """Return the canonical ID that a name has, by the list of a key; None where no list was asked for yet.
 
-        It may for names that it lists, that nobody signed, and that the user lets it have: were it for others, it could
-        have a request for one model answered by another.
+        The inference proxy answers as that model or not at all: so a gateway can't have a request for one model
+        answered by another that was signed for the same name, or that it gave the name to.
 
         Raises:
-            ModelNotFoundError: the gateway lists the name, and the user doesn't want such.
+            ModelNotFoundError: the gateway lists the name, and the deployment doesn't vouch for it.
         """
         kept = self._of(key)
-        if asked in kept.refused or (self._vouching.accepts_unsigned_names and self._is_doubtful(kept, asked)):
+        is_old = bool(kept.digest) and self._surroundings.steady() - kept.judged_at >= VOUCHED_SECONDS
+        is_new = bool(kept.digest) and asked not in kept.published.catalogue.by_id
+        if is_old or is_new or (not kept.digest and self._vouching.accepts_unsigned_names):
             await self._refresh(key, kept)  # it may be otherwise by now; if nobody can say, it is as it was
         if asked in kept.refused:
             raise _not_vouched_for(asked)
         entry = kept.published.catalogue.by_id.get(asked)
-        is_unsigned = entry is not None and not entry.model.is_verified(asked)
-        return is_unsigned and self._vouching.accepts_unsigned_names
-
-    def _is_doubtful(self, kept: _Kept, asked: str) -> bool:
-        """Return whether it isn't known, or was long ago, that a name is signed or not."""
-        is_listed = asked in kept.published.catalogue.by_id
-        return not is_listed or self._surroundings.steady() - kept.judged_at >= VOUCHED_SECONDS
+        return None if entry is None else entry.model.id
 
     def _of(self, key: bytes | None) -> _Kept:
         kept = self._by_key.pop(key, None)
@@ -173,7 +174,7 @@ class ProxyModels:
         try:
             return await self._fetch(key, kept)
         except ApiError as error:
-            return error
+            return without_trace(error)
 
     async def _fetch(self, key: bytes | None, kept: _Kept, wait: float = 0.0) -> Reply | None:
         """Bring what is kept up to date. Return the gateway's refusal, if it refuses."""
@@ -217,12 +218,12 @@ class ProxyModels:
             kept.published.publish(catalogue)
 
     async def _signs(self, key: bytes | None) -> bool:
-        """Return whether the deployment is one that signs, as far as that is known."""
+        """Return whether the deployment is one that signs; as long as nobody knows, it may be."""
         if self._agreements.deployment_signs is None:
             with contextlib.suppress(ApiError, TimeoutError):
                 async with asyncio.timeout(AGREEMENT_PATIENCE):
                     await self._agreements.current(key)
-        return bool(self._agreements.deployment_signs)
+        return self._agreements.deployment_signs is not False
 
     async def _watch(self, key: bytes | None, kept: _Kept) -> None:
         """Wait for changes at the gateway while somebody here may wait for them."""
@@ -242,9 +243,9 @@ class ProxyModels:
 
 
 def _is_over(kept: _Kept, now: datetime) -> bool:
-    """Return whether a model was deprecated or retired meanwhile."""
-    next_change = kept.published.catalogue.next_change
-    return next_change is not None and next_change <= now
+    """Return whether a model was deprecated or retired meanwhile, or maybe too early by a clock that was set."""
+    catalogue = kept.published.catalogue
+    return now < catalogue.as_of or (catalogue.next_change is not None and catalogue.next_change <= now)
 
 
 def _not_vouched_for(asked: str) -> ModelNotFoundError:

@@ -10,7 +10,7 @@ from privity.protocol.ending import HEADER as END
 from privity.protocol.ending import Ending, announcing_nonce
 from privity.protocol.endpoints import endpoint_of
 from privity.protocol.exchange import NONCE_BYTES, begin
-from privity.protocol.routed_model import ACCEPTS, UNSIGNED_NAMES
+from privity.protocol.routed_model import MEANS, encode_id
 from privity.roles.proxy.answer import Answer
 from privity.roles.proxy.link import GatewayLink
 from privity.roles.proxy.request import PlainRequest, read_request
@@ -20,14 +20,14 @@ from privity.transport.web import PLAIN, Reply, StreamReply
 RESET_PAUSE = 0.05
 """Seconds until a request is repeated whose connection was reset (wire-protocol.md section 4)."""
 
-CheckModel = Callable[[bytes | None, str], Awaitable[bool]]
-"""Gets an API key and a model's ID; returns whether the gateway may say which model that is, or raises `ApiError`."""
+Meaning = Callable[[bytes | None, str], Awaitable[str | None]]
+"""Gets an API key and a model's ID; returns the canonical ID that its list has for it, or raises `ApiError`."""
 
 _UNKNOWN_SECRET = b"no secret for ID"
 
 
-async def _takes_signed_names(_authorization: bytes | None, _model: str) -> bool:
-    return False
+async def _not_listed(_authorization: bytes | None, _model: str) -> str | None:
+    return None
 
 
 class Proxy:
@@ -36,7 +36,7 @@ class Proxy:
     Args:
         link: to the gateway.
         shared_salt: the cache salt of requests that bring none; None gives each one of its own.
-        check_model: knows which models must not be called, and which names are the gateway's own.
+        meaning: knows which model is meant by a name, and which must not be called.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class Proxy:
         link: GatewayLink,
         *,
         shared_salt: str | None = None,
-        check_model: CheckModel = _takes_signed_names,
+        meaning: Meaning = _not_listed,
     ) -> None:
         self._link = link
         self._agreements = link.agreements
         self._policy = link.policy
         self._surroundings = link.surroundings
         self._shared_salt = shared_salt
-        self._check_model = check_model
+        self._meaning = meaning
 
     async def infer(self, path: str, headers: Headers, body: bytes) -> Reply | StreamReply:
         """Send a request, encrypted, and return its answer, decrypted.
@@ -78,8 +78,8 @@ class Proxy:
 
     async def _send(self, request: PlainRequest, path: str, headers: Headers) -> Reply | StreamReply:
         authorization = self._agreements.authorization(headers)
-        is_routed = request.model is not None and await self._check_model(authorization, request.model)
-        accepts = [(ACCEPTS, UNSIGNED_NAMES)] if is_routed else []
+        means = None if request.model is None else await self._meaning(authorization, request.model)
+        meant = [] if means is None else [(MEANS, encode_id(means))]
         common = self._policy.common(headers, authorization)
         request_id = self._link.request_id()
         may_renew, may_reconnect = True, True
@@ -88,7 +88,7 @@ class Proxy:
             agreement = await self._agreements.current(authorization)
             identified = [*common, (b"privatemode-user-request-id", f"{request_id}_{attempt}".encode())]
             try:
-                response, answer = await self._attempt(request, path, agreement, identified, accepts)
+                response, answer = await self._attempt(request, path, agreement, identified, meant)
             except UpstreamUnreachableError:
                 if not may_reconnect:
                     raise
@@ -104,7 +104,7 @@ class Proxy:
             self._agreements.forget(agreement.secret.id)
 
     async def _attempt(
-        self, request: PlainRequest, path: str, agreement: Agreement, headers: Headers, accepts: Headers
+        self, request: PlainRequest, path: str, agreement: Agreement, headers: Headers, meant: Headers
     ) -> tuple[Response, Answer]:
         """Seal a request anew and send it. A nonce is never sent twice, so the client must not repeat by itself."""
         secret = agreement.secret
@@ -112,11 +112,13 @@ class Proxy:
         nonce = announcing_nonce(secret, random) if agreement.authenticates_end else random(NONCE_BYTES)
         sealer, opener = begin(secret, nonce, random)
         ending = Ending(path)
-        for name, value in accepts:
+        if not agreement.authenticates_end:
+            meant = ()  # nobody there knows it
+        for name, value in meant:
             ending.plain(name.decode(), value)
         kind, sealed = request.seal(sealer, ending, random)
         policy = self._policy.encrypted(request, secret, self._surroundings.wall())
-        own = [(b"content-type", kind), *accepts, *policy]
+        own = [(b"content-type", kind), *meant, *policy]
         if agreement.authenticates_end:
             own.append((END, ending.seal(sealer)))
         response = await self._link.http.request(

@@ -3,19 +3,29 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from privity.catalogue.merge import without_collisions
 from privity.catalogue.model import Model
-from privity.catalogue.statement import Reader, vouched
+from privity.catalogue.statement import Reader
+from privity.catalogue.vouched import vouched
 from privity.errors import Reason, StatementError
 from privity.protocol.signed import Verifier
 from privity.roles.proxy.config import UnsignedModels
 
 MAX_WARNED = 10_000
 """IDs that are remembered so that each is warned of once."""
+
+MAX_WARNINGS = 20
+"""Lines of the log for one list, besides one that has their number: a gateway could fill a disk."""
+
+MAX_FAILURES = 100
+"""Statements of one list that may turn out wrong until the others aren't looked at: each costs half a millisecond."""
+
+MAX_REMEMBERED = 20_000
+"""Names that are remembered as signed for a model."""
 
 _IN_A_ROW = 32
 """Statements that are verified until others get their turn: a new one takes about a millisecond."""
@@ -30,10 +40,13 @@ class Vouched:
     models: list[Model] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
     """IDs that the gateway listed, and that must not be called by."""
-    signed: set[str] = field(default_factory=set)
-    """IDs that an authentic statement gives to its model, also those that the gateway hides."""
+    signed: dict[str, set[str]] = field(default_factory=dict)
+    """IDs that authentic statements give, also those that the gateway hides, each with the models it was signed for."""
     reasons: Counter[Reason] = field(default_factory=Counter)
     """How many rows were dropped, and why."""
+    failures: int = 0
+    """Statements that were wrong."""
+    warnings: int = 0
 
 
 class Vouching:
@@ -60,6 +73,7 @@ class Vouching:
         self._now = now
         self._dropped: Counter[Reason] = Counter()
         self._warned: set[tuple[str, Reason]] = set()
+        self._signed_before: dict[str, None] = {}
 
     @property
     def accepts_unsigned_names(self) -> bool:
@@ -83,6 +97,7 @@ class Vouching:
         judged = [self._named(model, original, result) for model, original in zip(judged, listed, strict=True)]
         kept = [each for each in judged if each.verified or self._takes_unsigned(each, result, signs=signs)]
         result.models = self._distinct(kept, result)
+        self._remember(result.signed)
         callable_ids = {each for model in result.models for each in model.ids}
         result.refused = {each for model in listed for each in model.ids} - callable_ids
         return result
@@ -92,13 +107,18 @@ class Vouching:
         statement = model.statement
         if statement is None:
             return model
+        if result.failures >= MAX_FAILURES:
+            self._drop(model.id, "altered", result)
+            return replace(model, verified=False)
         now = self._now()
         try:
             self._verifier.verify(statement.payload, statement.signature, statement.certificate, now)
             signed = self._reader.read(statement.payload, now)
-            result.signed.update(signed.ids)
+            for each in signed.ids:
+                result.signed.setdefault(each, set()).add(signed.id)
             return vouched(model, signed)
         except StatementError as error:
+            result.failures += 1
             self._drop(model.id, error.reason, result)
             return replace(model, verified=False)
 
@@ -120,14 +140,20 @@ class Vouching:
         )
 
     def _distinct(self, kept: Sequence[Model], result: Vouched) -> list[Model]:
-        """Return records of which no two claim one ID: it belongs to whom it was signed for, else to the first."""
-        taken = set(result.signed)
+        """Return records of which no two claim one ID: it belongs to whom it was signed for, else to the first.
+
+        An alias that was signed for several belongs to none of them: else the gateway would choose. What was signed
+        once is never taken for unsigned later.
+        """
+        signed_ids = {*result.signed, *self._signed_before}
+        ambiguous = {name for name, owners in result.signed.items() if len(owners) > 1}
+        taken = set(signed_ids)
         renamed: list[Model] = []
         for model in kept:
-            if not model.verified and not result.signed.isdisjoint(model.ids):
+            if not model.verified and not signed_ids.isdisjoint(model.ids):
                 self._drop(model.id, "altered", result)
                 continue
-            clashing = model.unsigned_ids & taken
+            clashing = (model.unsigned_ids & taken) | (ambiguous & {*model.aliases, *model.floating_aliases})
             for each in sorted(clashing):
                 self._drop(each, "altered", result)
             taken.update(model.unsigned_ids if model.verified else model.ids)
@@ -136,6 +162,12 @@ class Vouching:
         for collision in collisions:
             self._drop(collision.second, "altered", result)
         return owned
+
+    def _remember(self, signed: Iterable[str]) -> None:
+        for each in signed:
+            self._signed_before[each] = None
+        while len(self._signed_before) > MAX_REMEMBERED:
+            del self._signed_before[next(iter(self._signed_before))]
 
     def _marked(self, model: Model) -> Model:
         """Return a record, marked where nobody signed it; not where the user allows such like others."""
@@ -153,8 +185,9 @@ class Vouching:
     def _drop(self, dropped_id: str, reason: Reason, result: Vouched) -> None:
         result.reasons[reason] += 1
         self._dropped[reason] += 1
-        if (dropped_id, reason) in self._warned:
+        if (dropped_id, reason) in self._warned or result.warnings >= MAX_WARNINGS:
             return
+        result.warnings += 1
         if len(self._warned) >= MAX_WARNED:
             self._warned.clear()
         self._warned.add((dropped_id, reason))

@@ -90,6 +90,8 @@ async def _events(source: Source, request: Request, query: Query, view: View) ->
     yield b": the models that can be called, and their changes\n\n"
     if not is_same(known, etag):
         yield _event("list", etag, openai_list(view, query).body())
+    clock = asyncio.get_running_loop().time
+    speak_at = clock() + KEEP_ALIVE
     while True:
         change = source.change(request)
         after = await _view(source, request)
@@ -100,13 +102,14 @@ async def _events(source: Source, request: Request, query: Query, view: View) ->
         if etag == etag_before:
             del before
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(KEEP_ALIVE):
+                async with asyncio.timeout_at(speak_at):
                     await change.wait()
-                continue
-            yield b": still there\n\n"
-            continue
-        event = _change(before, after, etag_before, etag, query)
-        del before
+                continue  # others may see the change
+            event = b": still there\n\n"
+        else:
+            event = _change(before, after, etag_before, etag, query)
+            del before
+        speak_at = clock() + KEEP_ALIVE
         yield event
 
 
