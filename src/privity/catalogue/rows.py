@@ -28,6 +28,12 @@ from privity.errors import UpstreamProtocolError
 MAX_ROWS = 10_000
 """Rows of one list: far more than any replica serves, little enough to hold."""
 
+MAX_MEMBERS = 600_000
+"""Members and elements of an answer: some 60 for each of `MAX_ROWS` rows."""
+
+MAX_TEXT_CHARACTERS = 256
+"""Characters of a name, an owner or a licence's title."""
+
 T = TypeVar("T")
 
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -45,8 +51,8 @@ class _Statement(msgspec.Struct):
 
 
 class _Health(msgspec.Struct, omit_defaults=True):
-    replicas: int
-    age_seconds: float | None = None
+    replicas: Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
+    age_seconds: Annotated[float, msgspec.Meta(ge=0, le=MAX_NUMBER)] | None = None
 
 
 class _Row(msgspec.Struct):
@@ -109,6 +115,8 @@ def read_model(body: bytes) -> tuple[Model, dict[str, Any] | None]:
 
 
 def _decode(body: bytes, kind: type[T]) -> T:
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_MEMBERS:  # each costs far more memory than its bytes
+        raise UpstreamProtocolError("an answer about models with too many members")
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -147,19 +155,28 @@ def _model(row: _Row, certificates: Mapping[str, bytes]) -> Model:
         id=row.id,
         tasks=tasks,
         created=int(row.created or 0),
-        owned_by=row.owned_by or "unknown",
+        owned_by=_text(row.owned_by) or "unknown",
         aliases=aliases,
         floating_aliases=floating,
-        display_name=row.display_name,
+        display_name=_text(row.display_name),
         context_length=_positive(row.context_length),
         max_output_tokens=_positive(row.max_output_tokens),
-        root=row.root,
+        root=_text(row.root),
         evidence=tuple(_evidence(task, row.evidence[task]) for task in tasks if task in row.evidence),
         facts=_facts(row.facts),
-        lifecycle=Lifecycle(_utc(row.deprecated_at), _utc(row.retires_at), row.replacement),
+        lifecycle=Lifecycle(_utc(row.deprecated_at), _utc(row.retires_at), _id(row.replacement)),
         status=row.status,
         statement=_statement(row.statement, certificates),
     )
+
+
+def _id(name: str | None) -> str | None:
+    return name if name is not None and _is_fit(name) else None
+
+
+def _text(given: str | None) -> str | None:
+    """Return a text that people are shown, if it can be."""
+    return given if given is not None and len(given) <= MAX_TEXT_CHARACTERS and given.isprintable() else None
 
 
 def _positive(number: int | None) -> int | None:
@@ -169,6 +186,10 @@ def _positive(number: int | None) -> int | None:
 def _facts(given: Facts) -> Facts:
     return replace(
         given,
+        architecture=_text(given.architecture),
+        quantization=_text(given.quantization),
+        licence=_text(given.licence),
+        sha256=_text(given.sha256),
         parameters=_positive(given.parameters),
         size=_positive(given.size),
         embedding_length=_positive(given.embedding_length),

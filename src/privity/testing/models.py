@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from privity.catalogue.catalogue import Catalogue
 from privity.catalogue.merge import without_collisions
-from privity.catalogue.model import TASKS, Evidence, Facts, Lifecycle, Model, Source, Status, in_order
+from privity.catalogue.model import MAX_NUMBER, TASKS, Evidence, Facts, Lifecycle, Model, Source, Status, in_order
 from privity.catalogue.query import Query
 
-MAX_COUNT = 2**53
+MAX_COUNT = MAX_NUMBER
 """The largest number that every JSON reader has exactly."""
 
 _NAMES = st.text("abcXYZ019-._", min_size=1, max_size=12)
-_TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
+_TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=20)
 _COUNTS = st.integers(1, MAX_COUNT)
 _MOMENTS = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # bounds
 _SOURCES: tuple[Source, ...] = ("declared", "engine", "probed")

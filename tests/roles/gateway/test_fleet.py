@@ -535,3 +535,17 @@ async def test_item_7_what_a_key_may_not_use_looks_like_what_is_not_there() -> N
         proxies.says["a"] = ()
         await proxies.poll()
         assert told("org/chat") == told("org/other")
+
+
+# models-api.md item 7
+async def test_a_model_that_was_restricted_by_an_alias_stays_so_when_the_alias_goes() -> None:
+    proxies = Proxies(a=(CHAT,))
+    proxies.configure(Declared("chat", visible_to=frozenset({"staff"})))
+    await proxies.poll()
+    strangers = frozenset({"visitors"})
+    assert proxies.fleet.catalogue.view(strangers).models == []
+    proxies.says["a"] = (replace(CHAT, aliases=()),)
+    await proxies.poll()
+    assert proxies.fleet.catalogue.view(strangers).models == []
+    proxies.configure()
+    assert [model.id for model in proxies.fleet.catalogue.view(strangers).models] == ["org/chat"]

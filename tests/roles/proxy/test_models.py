@@ -649,7 +649,7 @@ async def test_a_clock_that_jumped_ahead_and_was_set_back_keeps_no_model_out_of_
     signed = deployment.listed()
     as_of_start = Deployment()
     as_of_start.now = lambda: NOW
-    deployment.lists = lambda _models, request: as_of_start.lists(signed, request)  # type: ignore[method-assign]
+    deployment.lists = lambda models, request: as_of_start.lists(signed, request)  # type: ignore[method-assign]  # noqa: ARG005
     before = list(await rig.rows())
     rig.time.move(60)
     assert list(await rig.rows()) == ["org/embed", "embed"]

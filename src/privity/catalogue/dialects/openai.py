@@ -51,6 +51,7 @@ def _names(model: Model, listed_id: str) -> dict[str, Any]:
     return {
         "aliases": [*model.aliases, *model.floating_aliases] or None,
         "floating_aliases": list(model.floating_aliases) or None,
+        "unsigned_aliases": sorted(model.unsigned_ids) or None,
     }
 
 

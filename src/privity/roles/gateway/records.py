@@ -46,6 +46,7 @@ class Records:
         self._places: dict[str, list[int]] = {}
         self._naming: dict[str, list[int]] = {}
         self._created: dict[str, int] = {}
+        self._visible_to: dict[str, frozenset[str]] = {}
         self._known: dict[str, _Known] = {}
         self._owners: dict[str, tuple[str, ...]] = {}
         self._claims: object = None
@@ -60,7 +61,7 @@ class Records:
             self._places.setdefault(each.id, []).append(place)
             for name in each.further_ids:
                 self._naming.setdefault(name, []).append(place)
-        self._known, self._claims = {}, None
+        self._known, self._claims, self._visible_to = {}, None, {}
 
     def together(self, replicas: Sequence[Replica], seconds: float, now: datetime) -> list[Model]:
         """Return one record for each model, whoever serves it; of two models that claim one ID the first has it.
@@ -129,8 +130,15 @@ class Records:
         declared = self._meaning(name for each in concerned for name in each.served_ids)
         for each, record in zip(concerned, apply(declared, own, narrow=True), strict=True):
             if record.id in new:
-                known[record.id] = replace(each, record=record, ids=record.ids)
+                known[record.id] = replace(each, record=self._restricted(record), ids=record.ids)
         self._known = known
+
+    def _restricted(self, record: Model) -> Model:
+        """Return a record for those groups that were ever declared for it: an alias by which that was may go away."""
+        if record.visible_to is None:
+            return replace(record, visible_to=self._visible_to.get(record.id))
+        self._visible_to[record.id] = record.visible_to
+        return record
 
     def _has_declared_id(self, known: _Known) -> bool:
         return not self._naming.keys().isdisjoint(known.served_ids)

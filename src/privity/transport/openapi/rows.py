@@ -58,6 +58,7 @@ _CORE: Json = {
     "root": text("The engine's own name for it."),
     "aliases": array(text(), "Further IDs. Only on a canonical row."),
     "floating_aliases": array(text(), "Those of `aliases` that may come to mean another model."),
+    "unsigned_aliases": array(text(), "Those of `aliases` that only the gateway gives. Said by a proxy only."),
     "canonical": text("The canonical ID. Only on the row of an alias."),
     "deprecated": flag("New uses are discouraged. There only where true.", const=True),
     "deprecated_at": moment("Since when, or from when on."),
