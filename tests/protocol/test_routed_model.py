@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privity.protocol.routed_model import HEADER, MAX_BYTES, RoutedModel, routed_model
+from privity.protocol.routed_model import HEADER, MAX_BYTES, RoutedModel, decode_id, encode_id, routed_model
 
 IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=256)
 
@@ -41,3 +41,10 @@ def test_without_the_header_nothing_is_said() -> None:
 def test_any_bytes_are_a_routed_model_or_none(value: bytes) -> None:
     found = RoutedModel.decode(value)
     assert found is None or (found.id and found.answer_id)
+
+
+@given(IDS)
+def test_an_id_survives_its_way_through_a_header(model_id: str) -> None:
+    written = encode_id(model_id)
+    assert decode_id(written) == model_id
+    assert all(0x21 <= byte <= 0x7E and byte not in b";," for byte in written)
