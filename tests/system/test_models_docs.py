@@ -18,7 +18,7 @@ from privity.testing.programs import PRIVITY, Up, eventually, http
 
 PAGE = Path(__file__).parents[2] / "docs" / "models-api.md"
 WIDTH = 110
-MAX_LINES = 250
+MAX_LINES = 260
 MODELS = 2
 
 BLOCK = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -110,6 +110,11 @@ def _notes(served: Served, groups: frozenset[str]) -> Iterator[str]:
     for each in served.declared:
         for group in sorted((each.visible_to or frozenset()) - groups):
             yield f"no key is in the group {group}, which {each.id} is visible to."
+        if any((each.aliases, each.floating_aliases, each.owned_by, each.display_name)):
+            yield (
+                f"names and the owner of {each.id} given here aren't signed: `privity proxy` leaves them out. "
+                "What everybody shall see belongs into a file for `privity inference-proxy --records`."
+            )
     if len(served.draining) == len(served.inference_proxies):
         yield "all inference proxies drain: nobody takes new requests."
 

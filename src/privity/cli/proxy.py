@@ -52,7 +52,8 @@ def add_parser(commands: Any) -> None:
         "--api-key",
         "--apiKey",
         metavar="KEY",
-        help="the gateway's API key, or @FILE that holds it (without it, the key is that of the apps)",
+        help="the gateway's API key, or @FILE that holds it (without it, apps bring theirs, and one that brings none "
+        "goes by the first that worked, as with the deployed proxy)",
     )
     parser.add_argument(
         "--unsigned-models",

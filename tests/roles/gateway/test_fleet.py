@@ -19,7 +19,7 @@ from privity.errors import (
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
-from privity.roles.gateway.fleet import PUBLISH_SECONDS, Fleet
+from privity.roles.gateway.fleet import GRACE_SECONDS, PUBLISH_SECONDS, Fleet
 from privity.roles.gateway.health import FALL, PENALTY_SECONDS, RISE
 from privity.roles.gateway.replica import MAX_LIST_BYTES, POLL_TIMEOUT
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, json_response
@@ -290,6 +290,31 @@ async def test_a_model_may_be_one_of_a_replica_that_was_never_heard() -> None:
     await proxies.poll()
     with pytest.raises(ModelNotFoundError):
         proxies.find("org/embed")
+
+
+async def test_a_replica_that_is_never_heard_keeps_no_unknown_id_from_being_unknown() -> None:
+    proxies = Proxies(a=(CHAT,), b=UpstreamUnreachableError("refused"))
+    await proxies.poll()
+    proxies.seconds += GRACE_SECONDS
+    with pytest.raises(ModelNotFoundError, match="Nearest: `org/chat`"):
+        proxies.find("org/chatt")
+
+
+async def test_a_replicas_problem_is_logged_when_it_is_another_one_and_when_it_is_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    proxies = Proxies(a=UpstreamUnreachableError("refused"))
+    await proxies.poll(3)
+    proxies.says["a"] = UpstreamUnreachableError("its certificate is not one of ours")
+    await proxies.poll(3)
+    proxies.says["a"] = (CHAT,)
+    await proxies.poll(3)
+    told = [(each.message, vars(each).get("problem")) for each in caplog.records if each.levelno == logging.WARNING]
+    assert told == [
+        ("an inference proxy can't be used", "refused"),
+        ("an inference proxy can't be used", "its certificate is not one of ours"),
+        ("an inference proxy can be used again", None),
+    ]
 
 
 async def test_a_replica_that_can_not_be_used_is_logged_once_when_it_stays_so(caplog: pytest.LogCaptureFixture) -> None:

@@ -128,9 +128,20 @@ async def test_a_file_that_cannot_be_used_is_logged_once_and_the_last_good_one_s
     problems = [str(vars(each)["problem"]) for each in caplog.records if each.levelno == logging.ERROR]
     assert len(problems) == 1
     assert "gateway.toml" in problems[0]
+    write(path, HEAD)
+    await watch.look(taken, was_told=True)
+    assert caplog.records[-1].message == "the configuration can be used again"
     write(path, HEAD + "drain = true\n")
     await watch.look(taken, was_told=True)
     assert len(taken) == 1
+
+
+async def test_each_problem_of_a_file_has_a_line_of_the_log(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    watch = watching(path, HEAD)
+    write(path, "port = 'x'\nhots = 'y'\n" + HEAD)
+    await watch.look(Taken(), was_told=True)
+    problems = [str(vars(each)["problem"]) for each in caplog.records]
+    assert [each.partition("gateway.toml")[2][:3] for each in problems] == [":1:", ":2:"]
 
 
 async def test_what_needs_a_restart_is_logged_and_stays_as_it_is(path: Path, caplog: pytest.LogCaptureFixture) -> None:

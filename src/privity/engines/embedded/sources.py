@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from privity.catalogue.model import TASKS, in_order
+from privity.catalogue.model import RESERVED_ID, TASKS, in_order
 from privity.engines.detect import KINDS, Kind
 from privity.errors import StartError
 
@@ -210,6 +210,8 @@ def _options(text: str, fragment: str, allowed: tuple[str, ...]) -> Mapping[str,
 
 def _id(text: str, options: Mapping[str, str]) -> str | None:
     name = options.get("id")
+    if name == RESERVED_ID:
+        raise _bad(text, f"id={name} can't be had: GET /v1/models/{name} is the change feed")
     if name is not None and not _ID.fullmatch(name):
         raise _bad(text, "id= takes 1 to 128 letters, digits and ._:/@+- that begin and end with a letter or digit")
     return name

@@ -24,6 +24,9 @@ PUBLISH_SHARE = 0.02
 MAX_PUBLISH_SECONDS = 1.0
 """Seconds between two new lists at most, where something changed: what begins or ends must show within 5 s."""
 
+GRACE_SECONDS = 10.0
+"""Seconds that a new replica has to be heard of: until then it may have any model, later an unknown one is none."""
+
 MAX_LOGGED = 20
 """IDs in one line of the log: those of thousands of models would be written five times a second."""
 
@@ -157,7 +160,8 @@ class Fleet:
                 "its engine is restarting, out of reach or taking no new requests.",
                 param="model",
             )
-        if not all(replica.was_heard for replica in self.replicas):
+        newest = self.clock() - GRACE_SECONDS
+        if any(not replica.was_heard and replica.known_since > newest for replica in self.replicas):
             raise UnavailableError(
                 f"The model `{asked}` is not known here, and not all inference proxies could be asked yet.",
                 param="model",

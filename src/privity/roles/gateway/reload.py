@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
-from privity.errors import StartError
+from privity.errors import ConfigError, StartError
 from privity.roles.gateway.config import Served
 from privity.roles.gateway.config_difference import difference
 from privity.roles.gateway.config_file import GatewayFile, parse_gateway_file, read_config_file
@@ -31,6 +31,7 @@ class ConfigWatch:
         self._path = path
         self._seen: bytes | None = content
         self._tried: bytes | None = content
+        self._is_broken = False
         self.file = parse_gateway_file(content, path)
         self.told = asyncio.Event()
         """Set to look now."""
@@ -58,9 +59,10 @@ class ConfigWatch:
         try:
             file = await asyncio.to_thread(self._read)
         except StartError as error:
-            _LOG.error(
-                "the configuration can't be used; the last good one stays", extra={"problem": str(error)}
-            )  # no traceback of a user's slip
+            problems = error.problems if isinstance(error, ConfigError) else (str(error),)
+            for problem in problems:
+                _LOG.error("the configuration can't be used; the last good one stays", extra={"problem": problem})
+            self._is_broken = True
             return
         changes = difference(self.file, file)
         is_new = file.served != self.file.served
@@ -69,7 +71,10 @@ class ConfigWatch:
         self.file = replace(self.file, served=file.served)  # if that failed, it isn't so
         for line in changes:
             _LOG.warning("configuration changed", extra={"change": line})
-        if not changes and not is_new:
+        if self._is_broken:
+            self._is_broken = False
+            _LOG.warning("the configuration can be used again")
+        elif not changes and not is_new:
             _LOG.info("configuration reloaded; nothing changed")
 
     def _read(self) -> GatewayFile:

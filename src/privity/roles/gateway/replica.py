@@ -35,6 +35,7 @@ class Replica:
         self.known: tuple[Model, ...] = ()
         """What it served when it last served anything."""
         self.was_heard = False
+        self.known_since = clock()
         self.in_flight = 0
         self.drains = False
         """Whether the operator wants no new requests to go there."""
@@ -44,6 +45,7 @@ class Replica:
         self._etag: bytes | None = None
         self._clock = clock
         self._problems = 0
+        self._logged = ""
 
     @property
     def serves(self) -> tuple[Model, ...]:
@@ -65,6 +67,7 @@ class Replica:
             self.health.looked(self._clock())
             self.was_heard = True
             self._problems = 0
+            self._note_recovery()
 
     async def _ask(self, http: HttpClient) -> None:
         headers = [] if self._etag is None else [(b"if-none-match", self._etag)]
@@ -86,8 +89,14 @@ class Replica:
     def _note(self, problem: str) -> None:
         """Log a problem when it is met a second time: at the first look a replica may just be starting."""
         self._problems += 1
-        if self._problems == 2:
+        if self._problems >= 2 and problem != self._logged:
+            self._logged = problem
             _LOG.warning("an inference proxy can't be used", extra={"replica": self.url, "problem": problem})
+
+    def _note_recovery(self) -> None:
+        if self._logged:
+            self._logged = ""
+            _LOG.warning("an inference proxy can be used again", extra={"replica": self.url})
 
     def find(self, model_id: str) -> Model | None:
         """Return the model that it serves under a canonical ID."""

@@ -251,5 +251,5 @@ def _is_over(kept: _Kept, now: datetime) -> bool:
 def _not_vouched_for(asked: str) -> ModelNotFoundError:
     return ModelNotFoundError(
         f"The gateway lists the model `{asked[:128]}`, but the deployment doesn't vouch for it, so it isn't used. "
-        "`privity proxy --unsigned-models` says what becomes of such models."
+        "The proxy's log says why; `privity proxy --unsigned-models` is about models that nobody signed."
     )
