@@ -22,6 +22,7 @@ from privity.errors import (
 )
 from privity.http import Headers, header
 from privity.streams import Stream
+from privity.transport.error_forms import encode_error, error_event, wants_events
 from privity.transport.server import listening
 from privity.transport.tasks import Background
 from privity.transport.web import (
@@ -33,12 +34,9 @@ from privity.transport.web import (
     Routes,
     StreamReply,
     WebApp,
-    encode_error,
-    error_event,
     error_reply,
     json_reply,
     require_json,
-    wants_events,
 )
 
 CANARY = "canary-2f6d"

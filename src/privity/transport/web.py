@@ -22,10 +22,10 @@ from privity.errors import (
     UnsupportedMediaError,
 )
 from privity.http import Headers, header
-from privity.protocol.endpoints import endpoint_of
 from privity.protocol.event_stream import encode_event
 from privity.streams import Stream
 from privity.transport.cors import Cors
+from privity.transport.error_forms import encode_error, wants_events
 from privity.transport.tasks import Background
 
 WATCH_AFTER = 0.1
@@ -166,27 +166,6 @@ def json_reply(value: object, status: int = 200, headers: Headers = ()) -> Reply
     return Reply(status, [JSON, *headers], msgspec.json.encode(value))
 
 
-def encode_error(error: ApiError, path: str, headers: Headers = ()) -> bytes:
-    """Return an error's JSON in the form of the API that a path, and where several share it, the headers belong to."""
-    endpoint = endpoint_of(path)
-    is_shared = f"{path}/".startswith("/v1/models/")
-    if (endpoint is not None and endpoint.anthropic) or (is_shared and speaks_anthropic(headers)):
-        return msgspec.json.encode(error.anthropic_body())
-    if path.startswith("/api/") and not path.startswith("/api/v0/"):
-        return msgspec.json.encode(error.ollama_body())
-    return msgspec.json.encode(error.body())
-
-
-def speaks_anthropic(headers: Headers) -> bool:
-    """Return whether a client is one of Anthropic's API (models-api.md item 8)."""
-    return any(name in (b"anthropic-version", b"x-api-key") for name, _ in headers)
-
-
-def error_event(error: ApiError, path: str) -> bytes:
-    """Return an error as the last event of a stream."""
-    return encode_event(encode_error(error, path), b"error")
-
-
 def error_reply(error: ApiError, request: "Request") -> Reply:
     """Return an error in the API's own form, as an event where the client wants events (wire-protocol.md section 9)."""
     body = encode_error(error, request.path, request.headers)
@@ -194,11 +173,6 @@ def error_reply(error: ApiError, request: "Request") -> Reply:
     if wants_events(request.headers):
         kind, body = EVENTS, encode_event(body, b"error")
     return Reply(error.status, [kind, NO_SNIFFING, *error.headers], body)
-
-
-def wants_events(headers: Headers) -> bool:
-    """Return whether a client asks for an event stream."""
-    return (header(headers, b"accept") or b"").strip().lower().startswith(b"text/event-stream")
 
 
 class WebApp:

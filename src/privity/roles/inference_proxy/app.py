@@ -10,6 +10,7 @@ from privity.protocol.routed_model import routed_model
 from privity.roles.inference_proxy.encryption import AnswerSeal, SealedRequest, SecretSource
 from privity.roles.inference_proxy.gpu_policy import check_policy
 from privity.roles.inference_proxy.service import InferenceProxy
+from privity.transport.error_forms import wants_events
 from privity.transport.models_api.routes import models_routes
 from privity.transport.tasks import Background
 from privity.transport.web import (
@@ -24,7 +25,6 @@ from privity.transport.web import (
     StreamReply,
     WebApp,
     require_json,
-    wants_events,
 )
 
 MAX_DOCUMENT = 50 * 1024 * 1024

@@ -32,8 +32,9 @@ from privity.protocol.exchange import Opener
 from privity.protocol.fields import scan
 from privity.roles.proxy.request import PlainRequest
 from privity.streams import Stream, owning
+from privity.transport.error_forms import error_event
 from privity.transport.forward import api_error
-from privity.transport.web import EVENTS, JSON, NO_SNIFFING, PLAIN, Reply, StreamReply, error_event
+from privity.transport.web import EVENTS, JSON, NO_SNIFFING, PLAIN, Reply, StreamReply
 
 MAX_ANSWER = 128 * 1024 * 1024
 """Bytes of an answer that is not streamed (wire-protocol.md section 9)."""

@@ -6,7 +6,8 @@ import msgspec
 
 from privity.errors import ApiError
 from privity.protocol.event_stream import encode_event
-from privity.transport.web import EVENTS, JSON, NO_SNIFFING, Reply, Request, encode_error, wants_events
+from privity.transport.error_forms import encode_error, wants_events
+from privity.transport.web import EVENTS, JSON, NO_SNIFFING, Reply, Request
 
 _PASSED_ON = frozenset({b"retry-after", b"x-request-id"})
 

@@ -18,11 +18,12 @@ from privity.catalogue.projections import (
 )
 from privity.catalogue.query import read_query
 from privity.http import header
+from privity.transport.error_forms import speaks_anthropic
 from privity.transport.models_api.conditional import CACHING, is_known, not_modified, with_etag
 from privity.transport.models_api.feed import events, is_same, long_poll, read_timeout
 from privity.transport.models_api.lifecycle import lifecycle_headers
 from privity.transport.models_api.source import Retrieved, Source
-from privity.transport.web import NO_SNIFFING, Handler, Reply, Request, StreamReply, json_reply, speaks_anthropic
+from privity.transport.web import NO_SNIFFING, Handler, Reply, Request, StreamReply, json_reply
 
 
 def models_routes(source: Source, collapses: Callable[[], bool] = lambda: False) -> dict[str, dict[str, Handler]]:
