@@ -25,6 +25,9 @@ from privity.catalogue.model import (
 )
 from privity.errors import UpstreamProtocolError
 
+MAX_LIST_BYTES = 32 * 1024 * 1024
+"""Bytes of a list: `MAX_ROWS` records with their statements."""
+
 MAX_ROWS = 10_000
 """Rows of one list: far more than any replica serves, little enough to hold."""
 

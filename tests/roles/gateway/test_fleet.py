@@ -11,6 +11,7 @@ from privity.catalogue import declared as declared_module
 from privity.catalogue.catalogue import Catalogue
 from privity.catalogue.declared import Declared
 from privity.catalogue.model import Lifecycle, Model
+from privity.catalogue.rows import MAX_LIST_BYTES
 from privity.errors import (
     ModelNotFoundError,
     UnavailableError,
@@ -21,7 +22,7 @@ from privity.errors import (
 )
 from privity.roles.gateway.fleet import GRACE_SECONDS, PUBLISH_SECONDS, Fleet
 from privity.roles.gateway.health import FALL, PENALTY_SECONDS, RISE
-from privity.roles.gateway.replica import MAX_LIST_BYTES, POLL_TIMEOUT
+from privity.roles.gateway.replica import POLL_TIMEOUT
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, json_response
 from privity.testing.gateway_rig import START, full_answer
 from privity.transport.models_api.source import Published

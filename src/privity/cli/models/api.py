@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from privity.catalogue.rows import MAX_LIST_BYTES
 from privity.cli import _ui
 from privity.errors import StartError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
 from privity.http import Headers, Response, header
@@ -16,9 +17,6 @@ from privity.transport.http_client import PooledHttpClient
 
 TIMEOUT = 10.0
 """Seconds until an answer must be there."""
-
-MAX_LIST_BYTES = 32 * 1024 * 1024
-"""Bytes of a list, or of an event that holds one."""
 
 MAX_MESSAGE_CHARS = 1000
 """Characters of a server's message that are shown."""

@@ -7,8 +7,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from privity.catalogue.rows import MAX_ROWS
-from privity.cli.models.api import MAX_LIST_BYTES, Answer, ModelsApi, whole
+from privity.catalogue.rows import MAX_LIST_BYTES, MAX_ROWS
+from privity.cli.models.api import Answer, ModelsApi, whole
 from privity.cli.models.rows import Change, apply, by_id, difference, parse_change, parse_list
 from privity.errors import UpstreamTimeoutError
 from privity.http import Headers, Response, header

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from privity.catalogue.catalogue import Catalogue, View
 from privity.catalogue.declared import Declared
@@ -13,6 +13,7 @@ from privity.errors import UnavailableError
 from privity.http import HttpClient
 from privity.roles.gateway.records import CHOICE, Records
 from privity.roles.gateway.replica import Replica
+from privity.transport.clock import utc_now
 from privity.transport.models_api.source import Published
 
 PUBLISH_SECONDS = 0.2
@@ -31,11 +32,6 @@ MAX_LOGGED = 20
 """IDs in one line of the log: those of thousands of models would be written five times a second."""
 
 _LOG = logging.getLogger(__name__)
-
-
-def utc_now() -> datetime:
-    """Return the time."""
-    return datetime.now(UTC)
 
 
 class Fleet:

@@ -5,16 +5,13 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from privity.catalogue.model import Model
-from privity.catalogue.rows import read_models
+from privity.catalogue.rows import MAX_LIST_BYTES, read_models
 from privity.errors import UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
 from privity.http import HttpClient, header
 from privity.roles.gateway.health import Health
 
 POLL_TIMEOUT = 1.0
 """Seconds that an inference proxy has to tell what it serves."""
-
-MAX_LIST_BYTES = 32 * 1024 * 1024
-"""Bytes of a model list: thousands of records with their signatures."""
 
 _PATH = "/v1/models?detail=full"
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from privity.catalogue.model import Facts
 from privity.engines.connection import EngineConnection
@@ -22,6 +21,7 @@ from privity.roles.inference_proxy.gpu_policy import read_statuses
 from privity.roles.inference_proxy.secrets import Secrets
 from privity.roles.inference_proxy.service import InferenceProxy, Operator
 from privity.roles.inference_proxy.signing import Signer
+from privity.transport.clock import utc_now
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.randomness import BatchedRandom
 from privity.transport.server import listening
@@ -111,8 +111,3 @@ async def _refresh_for_ever(proxy: InferenceProxy, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
         await survive(proxy.refresh(), "engine watch", seconds)
-
-
-def utc_now() -> datetime:
-    """Return the time."""
-    return datetime.now(UTC)

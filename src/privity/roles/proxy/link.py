@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from privity.catalogue.rows import MAX_LIST_BYTES
 from privity.errors import EngineTimeoutError, UpstreamError
 from privity.http import Headers, HttpClient
 from privity.protocol.request_id import RANDOM_BYTES, uuid7
@@ -14,9 +15,6 @@ from privity.transport.web import Reply
 
 LIST_TIMEOUT = 10.0
 """Seconds until the gateway must say what there is: it knows that by heart."""
-
-MAX_LIST_BYTES = 32 * 1024 * 1024
-"""Bytes of a list: 10,000 records with their statements."""
 
 MAX_REFUSAL_BYTES = 256 * 1024
 """Bytes of an error, whose message may name what was asked for."""

@@ -85,7 +85,7 @@ class Vouching:
 
         Args:
             listed: what the gateway says.
-            signs: whether the deployment is known to sign; it is, too, where one of the statements is authentic.
+            signs: whether the deployment may sign; it does, whatever is said here, where a statement is authentic.
         """
         result = Vouched()
         judged: list[Model] = []

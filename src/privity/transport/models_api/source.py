@@ -2,17 +2,14 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol
 
 from privity.catalogue.catalogue import Catalogue, View
 from privity.catalogue.model import Model
 from privity.http import Headers
+from privity.transport.clock import utc_now
 from privity.transport.web import Reply, Request
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +19,7 @@ class Retrieved:
     model: Model
     health: dict[str, Any] | None = None
     """`replicas` that serve it, and `age_seconds` since one last said so; None where nobody knows."""
-    as_of: datetime = field(default_factory=_utc_now)
+    as_of: datetime = field(default_factory=utc_now)
     """The time at which it is looked at: that of the list, where there is one."""
 
 
