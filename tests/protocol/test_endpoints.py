@@ -15,6 +15,9 @@ TRANSCRIPTION = {"model", "stream", "stream_include_usage", "stream_continuous_u
         ("/v1/messages", {"model", "stream"}, {"id", "type", "usage"}),
         ("/v1/audio/transcriptions", TRANSCRIPTION, {"duration", "usage"}),
         ("/unstructured/general/v0/general", set[str](), set[str]()),
+        ("/v1/responses", {"model", "stream"}, {"id", "usage"}),
+        ("/v1/messages/count_tokens", {"model"}, set[str]()),
+        ("/v1/audio/translations", TRANSCRIPTION, {"duration", "usage"}),
     ],
 )
 def test_what_stays_plain_is_the_protocols_table(path: str, plain_request: set[str], plain_answer: set[str]) -> None:
@@ -36,7 +39,7 @@ def test_what_stays_plain_is_the_protocols_table(path: str, plain_request: set[s
         "/v1/chat",
         "/V1/chat/completions",
         "//v1/chat/completions",
-        "/v1/messages/count_tokens",
+        "/v1/messages/batches",
         "/unstructured",
         "/unstructuredx/",
         "/x/unstructured/",
@@ -52,16 +55,24 @@ def of(form: Form) -> set[str]:
 
 
 def test_each_form_has_its_endpoints() -> None:
-    assert of(Form.MULTIPART) == {"/v1/audio/transcriptions"}
+    assert of(Form.MULTIPART) == {"/v1/audio/transcriptions", "/v1/audio/translations"}
     assert of(Form.WHOLE) == {"/unstructured/"}
-    assert len(of(Form.JSON)) == len(ENDPOINTS) - 2
+    assert len(of(Form.JSON)) == len(ENDPOINTS) - 3
 
 
 def test_generation_is_salted_and_reports_usage() -> None:
     generation = {"/v1/chat/completions", "/v1/completions"}
-    assert {endpoint.path for endpoint in ENDPOINTS if endpoint.salted} == {*generation, "/v1/messages"}
+    assert {endpoint.path for endpoint in ENDPOINTS if endpoint.salted} == {
+        *generation,
+        "/v1/messages",
+        "/v1/responses",
+    }
     assert {endpoint.path for endpoint in ENDPOINTS if endpoint.reports_usage} == generation
-    assert {endpoint.path for endpoint in ENDPOINTS if endpoint.anthropic} == {"/v1/messages"}
+    assert {endpoint.path for endpoint in ENDPOINTS if endpoint.anthropic} == {
+        "/v1/messages",
+        "/v1/messages/count_tokens",
+    }
+    assert {endpoint.path for endpoint in ENDPOINTS if endpoint.names_events} == {"/v1/messages", "/v1/responses"}
 
 
 def test_an_endpoint_of_which_nothing_is_said_shows_little() -> None:

@@ -13,7 +13,10 @@ TASK_OF_ENDPOINT = {
     "/v1/completions": "generate",
     "/v1/embeddings": "embed",
     "/v1/messages": "generate",
+    "/v1/messages/count_tokens": "generate",
+    "/v1/responses": "generate",
     "/v1/audio/transcriptions": "transcribe",
+    "/v1/audio/translations": "transcribe",
 }
 """The task that a model must have to be called at an endpoint."""
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Literal, get_args
 
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import OPENAI_ENDPOINTS, Answer, Body, Engine, EngineModel, evidence_for
+from privity.engines.engine import OPENAI_ENDPOINTS, Answer, Body, EngineModel, Json, NativeEngine, evidence_for
 from privity.engines.llama_cpp.adapter import LlamaCppEngine
 from privity.engines.ollama import OllamaEngine
 from privity.engines.openai_compatible import OpenAICompatibleEngine
@@ -51,7 +51,7 @@ class DetectedEngine:
         self._kind = kind
         self._now = now
         self._plain = OpenAICompatibleEngine(connection, declared)
-        self._engine: Engine | None = None
+        self._engine: NativeEngine | None = None
 
     async def describe(self) -> tuple[EngineModel, ...]:
         """Return what the engine serves; raises as `Engine.describe`."""
@@ -76,7 +76,7 @@ class DetectedEngine:
                 return kind
         return "openai"
 
-    def _adapter(self, kind: Kind) -> Engine:
+    def _adapter(self, kind: Kind) -> NativeEngine:
         match kind:
             case "llama.cpp":
                 return LlamaCppEngine(self._connection, self._now)
@@ -91,14 +91,26 @@ class DetectedEngine:
             case "openai":
                 return self._plain
 
+    def has(self, endpoint: str) -> bool:
+        """Return whether the engine that was found has an endpoint."""
+        return self._engine is not None and self._engine.has(endpoint)
+
+    async def count_tokens(self, chat: Json, /) -> int:
+        """Return the tokens of a chat's prompt; raises as `Engine.count_tokens`."""
+        return await self._found().count_tokens(chat)
+
     async def answer(self, endpoint: str, body: Body) -> Answer:
         """Carry out one request; raises as `Engine.answer`.
 
         Where the operator declares the tasks, endpoints beyond the common ones pass as they are: an adapter may know
         less than the operator does.
         """
-        if self._engine is None:
-            raise UnavailableError("The model's engine is not running at the moment.")
+        engine = self._found()
         if self._declared and endpoint not in OPENAI_ENDPOINTS:
             return await self._plain.answer(endpoint, body)
-        return await self._engine.answer(endpoint, body)
+        return await engine.answer(endpoint, body)
+
+    def _found(self) -> NativeEngine:
+        if self._engine is None:
+            raise UnavailableError("The model's engine is not running at the moment.")
+        return self._engine

@@ -55,12 +55,30 @@ class Engine(Protocol):
         """Carry out one request.
 
         Args:
-            endpoint: a path of OpenAI's API, or Anthropic's `/v1/messages`.
+            endpoint: a path of OpenAI's API, or of Anthropic's.
             body: a valid request whose `model` is the engine's own name for it.
 
         Raises:
             NotSupportedError: the engine knows no such endpoint.
             ApiError: it can't be carried out. Also out of the events, for what goes wrong later.
+        """
+
+
+class NativeEngine(Engine, Protocol):
+    """An engine as it is, of which is known what it has and what has to be made for it."""
+
+    def has(self, endpoint: str) -> bool:
+        """Return whether it answers at an endpoint itself, so far as it said when it was last described."""
+
+    async def count_tokens(self, chat: Json, /) -> int:
+        """Return how many tokens the prompt of a chat request has.
+
+        Args:
+            chat: a request of `/v1/chat/completions` whose `model` is the engine's own name for it.
+
+        Raises:
+            NotSupportedError: the engine can't tell.
+            ApiError: it can't at the moment, or refuses the request.
         """
 
 

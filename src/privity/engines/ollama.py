@@ -8,9 +8,10 @@ import msgspec
 
 from privity.catalogue.model import Facts, in_order
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import OPENAI_ENDPOINTS, Answer, Body, EngineModel, evidence_for, require_json
+from privity.engines.engine import OPENAI_ENDPOINTS, Answer, Body, EngineModel, Json, evidence_for, require_json
 from privity.engines.metadata import MAX_MODELS, Name, number, text
 from privity.engines.openai_compatible import OpenAICompatibleEngine
+from privity.errors import NotSupportedError
 
 _TASK_OF_CAPABILITY = {"completion": "generate", "tools": "tool_calling", "vision": "vision", "embedding": "embed"}
 
@@ -71,6 +72,14 @@ class OllamaEngine:
 
     async def _show(self, tag: _Tag) -> EngineModel:
         return _model(tag, await self._connection.ask_for(_Details, "POST", "/api/show", {"model": tag.name}))
+
+    def has(self, endpoint: str) -> bool:
+        """Return whether it is one of OpenAI's."""
+        return endpoint in OPENAI_ENDPOINTS
+
+    async def count_tokens(self, _chat: Json, /) -> int:
+        """Raise `NotSupportedError`: Ollama has nothing that does it."""
+        raise NotSupportedError("This model's engine doesn't count tokens.")
 
     async def answer(self, endpoint: str, body: Body) -> Answer:
         """Pass the request on as it is; raises as `Engine.answer`."""

@@ -2,8 +2,9 @@
 
 from privity.catalogue.model import TASKS
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import Answer, Body, EngineModel, evidence_for
+from privity.engines.engine import OPENAI_ENDPOINTS, Answer, Body, EngineModel, Json, evidence_for
 from privity.engines.metadata import Listed, Row, number, routed_tasks
+from privity.errors import NotSupportedError
 
 ON_CHAT = ("tool_calling", "vision")
 """What a route for chats says nothing about."""
@@ -30,6 +31,14 @@ class OpenAICompatibleEngine:
             return tuple(model_of(row, self._declared, declared=True) for row in rows)
         routed = await routed_tasks(self._connection)
         return tuple(model_of(row, routed or (), untold_by(routed)) for row in rows)
+
+    def has(self, endpoint: str) -> bool:
+        """Return whether it is one of OpenAI's."""
+        return endpoint in OPENAI_ENDPOINTS
+
+    async def count_tokens(self, _chat: Json, /) -> int:
+        """Raise `NotSupportedError`: OpenAI's API has nothing that does it."""
+        raise NotSupportedError("This model's engine doesn't count tokens.")
 
     async def answer(self, endpoint: str, body: Body) -> Answer:
         """Pass the request on as it is; raises as `Engine.answer`."""

@@ -4,7 +4,7 @@ import msgspec
 
 from privity.catalogue.model import Facts, in_order
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import Answer, Body, EngineModel, evidence_for
+from privity.engines.engine import Answer, Body, EngineModel, Json, evidence_for
 from privity.engines.metadata import Listed, Row, find_page, number, text
 from privity.engines.openai_compatible import OpenAICompatibleEngine
 from privity.errors import UpstreamProtocolError
@@ -52,6 +52,14 @@ class SglangEngine:
             raise UpstreamProtocolError("the engine doesn't say what its model is")
         server = await find_page(self._connection, _ServerInfo, *SERVER_INFO)  # much about the machine: some hide it
         return tuple(_model(row, info, server) for row in rows)
+
+    def has(self, endpoint: str) -> bool:
+        """Return whether there is such a route."""
+        return self._openai.has(endpoint)
+
+    async def count_tokens(self, chat: Json, /) -> int:
+        """Return the tokens of a chat's prompt; raises as `Engine.count_tokens`."""
+        return await self._openai.count_tokens(chat)
 
     async def answer(self, endpoint: str, body: Body) -> Answer:
         """Pass the request on; raises as `Engine.answer`."""

@@ -7,7 +7,7 @@ what its parent can do: one server has one base model.
 
 from privity.catalogue.model import TASKS
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import Answer, Body, EngineModel
+from privity.engines.engine import Answer, Body, EngineModel, Json
 from privity.engines.metadata import Listed, Row, routed_tasks
 from privity.engines.openai_compatible import OpenAICompatibleEngine, model_of, untold_by
 
@@ -30,6 +30,14 @@ class VllmEngine:
     async def _describe(self, rows: list[Row]) -> tuple[EngineModel, ...]:
         tasks, untold = _meaning(await routed_tasks(self._connection))
         return tuple(model_of(row, tasks, untold) for row in _with_lengths(rows))
+
+    def has(self, endpoint: str) -> bool:
+        """Return whether there is such a route."""
+        return self._openai.has(endpoint)
+
+    async def count_tokens(self, chat: Json, /) -> int:
+        """Return the tokens of a chat's prompt; raises as `Engine.count_tokens`."""
+        return await self._openai.count_tokens(chat)
 
     async def answer(self, endpoint: str, body: Body) -> Answer:
         """Pass the request on; raises as `Engine.answer`."""

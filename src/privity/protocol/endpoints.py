@@ -32,10 +32,14 @@ class Endpoint:
     """How the IDs of its answers begin."""
     anthropic: bool = False
     """Whether it is of Anthropic's API: streams end with `message_stop`, and errors have that form."""
+    names_events: bool = False
+    """Whether each event of a stream names the type that its data has: all of Anthropic's do."""
 
 
 _GENERATION = frozenset({"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n"})
 _TRANSCRIPTION = frozenset({"model", "stream", "stream_include_usage", "stream_continuous_usage_stats"})
+
+# The last three below, of which the deployed service knows nothing, are encrypted like their relatives.
 
 ENDPOINTS = (
     Endpoint("/v1/chat/completions", plain_request=_GENERATION, salted=True, reports_usage=True, id_prefix="chatcmpl-"),
@@ -48,6 +52,7 @@ ENDPOINTS = (
         salted=True,
         id_prefix="msg_",
         anthropic=True,
+        names_events=True,
     ),
     Endpoint(
         "/v1/audio/transcriptions",
@@ -56,6 +61,20 @@ ENDPOINTS = (
         plain_answer=frozenset({"duration", "usage"}),
     ),
     Endpoint("/unstructured/", Form.WHOLE, plain_request=frozenset(), plain_answer=frozenset()),
+    Endpoint(
+        "/v1/responses",
+        plain_request=frozenset({"model", "stream"}),
+        salted=True,
+        id_prefix="resp_",
+        names_events=True,
+    ),
+    Endpoint("/v1/messages/count_tokens", plain_answer=frozenset(), anthropic=True),
+    Endpoint(
+        "/v1/audio/translations",
+        Form.MULTIPART,
+        plain_request=_TRANSCRIPTION,
+        plain_answer=frozenset({"duration", "usage"}),
+    ),
 )
 
 

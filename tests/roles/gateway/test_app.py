@@ -311,7 +311,7 @@ def for_model(name: bytes) -> tuple[bytes, bytes]:
         ("/v1/chat/completions", [for_model(b"org/embed")], 400, "task_not_supported", "embed"),
         ("/v1/embeddings", [FOR_CHAT], 400, "task_not_supported", "`generate`"),
         ("/v1/audio/transcriptions", [FOR_CHAT], 400, "task_not_supported", "`transcribe`"),
-        ("/v1/responses", [FOR_CHAT], 404, "unknown_url", "/v1/responses"),
+        ("/v1/moderations", [FOR_CHAT], 404, "unknown_url", "/v1/responses"),
         ("/unstructured/general/v0/general", [FOR_CHAT], 404, "unknown_url", "/unstructured/"),
         ("/unstructured/", [FOR_CHAT], 404, "unknown_url", "/unstructured/"),
     ],

@@ -120,7 +120,7 @@ async def test_an_unknown_model_is_not_found() -> None:
         ("POST", "/v1/models", 405),
         ("GET", "/v1/none", 501),
         ("POST", "/v1/audio/speech", 501),
-        ("POST", "/v1/responses", 501),
+        ("POST", "/v1/batches", 501),
         ("DELETE", "/metrics", 501),
         ("GET", "/", 404),
     ],

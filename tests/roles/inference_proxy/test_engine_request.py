@@ -134,7 +134,7 @@ def test_documents_have_no_backend_and_other_paths_no_endpoint() -> None:
     with pytest.raises(NotSupportedError, match="document"):
         read_request("/unstructured/general", b"x")
     with pytest.raises(RouteNotFoundError):
-        read_request("/v1/responses", b"{}")
+        read_request("/v1/moderations", b"{}")
 
 
 def test_a_form_is_a_transcriptions() -> None:

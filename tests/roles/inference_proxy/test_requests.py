@@ -189,7 +189,7 @@ def test_a_missing_member_is_named(endpoint: str, missing: str) -> None:
 
 def test_an_unknown_endpoint_is_not_found() -> None:
     with pytest.raises(RouteNotFoundError):
-        check_request("/v1/responses", {"model": "m"})
+        check_request("/v1/moderations", {"model": "m"})
 
 
 MEMBERS = sorted({name for endpoint, members in GOOD for name in request(endpoint, members)})

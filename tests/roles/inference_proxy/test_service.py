@@ -344,7 +344,7 @@ async def test_a_body_that_is_no_request_is_the_clients_error(body: bytes, code:
 
 async def test_an_unknown_endpoint_is_not_found() -> None:
     proxy, _ = await over(FakeLlama())
-    assert type(await refused(proxy, "/v1/responses")) is RouteNotFoundError
+    assert type(await refused(proxy, "/v1/moderations")) is RouteNotFoundError
 
 
 async def test_an_engine_that_fails_keeps_its_words_inside() -> None:

@@ -102,7 +102,7 @@ async def test_an_endpoint_takes_a_form(path: str, body: bytes) -> None:
         ("GET", CHAT, [], b"", 405, "method_not_allowed"),
         ("OPTIONS", CHAT, [("origin", "https://app.example")], b"", 405, "method_not_allowed"),
         ("POST", "/v1/models", [], b"{}", 405, "method_not_allowed"),
-        ("POST", "/v1/responses", [], BODY, 404, "unknown_url"),
+        ("POST", "/v1/moderations", [], BODY, 404, "unknown_url"),
         ("POST", "/unstructured/", [FORM_TYPE], FORM, 404, "unknown_url"),
         ("POST", "/privatemode/v1/secret", [], b"{}", 404, "unknown_url"),
         ("GET", "/", [], b"", 404, "unknown_url"),

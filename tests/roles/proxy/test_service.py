@@ -90,7 +90,7 @@ async def test_every_request_has_a_nonce_a_salt_and_an_id_of_its_own(make_rig: M
 async def test_an_endpoint_that_is_not_encrypted_is_not_sent_to(make_rig: MakeRig) -> None:
     rig = make_rig()
     with pytest.raises(RouteNotFoundError):
-        await rig.ask("/v1/responses", b'{"model": "m"}')
+        await rig.ask("/v1/moderations", b'{"model": "m"}')
     assert rig.http.sent == []
 
 

@@ -55,6 +55,15 @@ class LlamaCppEngine:
         """Return its models; raises as `Engine.describe`."""
         return await self._description.ask()
 
+    def has(self, endpoint: str) -> bool:
+        """Return whether it is one of those that are answered here."""
+        return endpoint in OPENAI_ENDPOINTS
+
+    async def count_tokens(self, chat: Json, /) -> int:
+        """Return the tokens of a chat's prompt; raises as `Engine.count_tokens`."""
+        chat = chat | {"messages": [_plain_message(message) for message in chat["messages"]]}
+        return (await self._generation(chat).render(chat)).tokens
+
     async def answer(self, endpoint: str, body: Body) -> Answer:
         """Carry out one request; raises as `Engine.answer`."""
         given = require_json(endpoint, body, OPENAI_ENDPOINTS)

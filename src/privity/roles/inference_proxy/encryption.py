@@ -25,7 +25,7 @@ from privity.protocol.secret import Secret
 from privity.streams import Stream, owning
 
 _DONE = b"data: [DONE]\n\n"
-_LAST_ANTHROPIC_EVENT = "message_stop"
+_LAST_ANTHROPIC_EVENT = b"message_stop"
 _EVENT_TYPE = re.compile(r"[a-z_.]{1,64}")
 _MESSAGE = b"message"
 """The type of events that name none (HTML Living Standard, section 9.2)."""
@@ -69,6 +69,7 @@ class AnswerSeal:
         self._sealer = sealer
         self._with_end = with_end
         self._id = answer_id
+        self.names_events = endpoint.names_events
 
     def whole(self, status: int, answer: Json) -> tuple[Headers, bytes]:
         """Return an answer that is all there: the headers that belong to its encryption, and its body."""
@@ -114,11 +115,19 @@ class AnswerSeal:
         return error.anthropic_body() if self._endpoint.anthropic else error.body()
 
 
+def _type_of(event: Json) -> bytes:
+    """Return the type that an event's data names. Raises `EngineFailedError` where that is none."""
+    event_type = event.get("type")
+    if not isinstance(event_type, str) or _EVENT_TYPE.fullmatch(event_type) is None:
+        raise EngineFailedError("The engine sent an event of no known kind.")
+    return event_type.encode()
+
+
 @owning
 async def _openai(events: Stream[Json], seal: AnswerSeal, ending: Ending) -> AsyncGenerator[bytes]:
     try:
         async for value in events:
-            yield seal.event(value, ending)
+            yield seal.event(value, ending, _type_of(value) if seal.names_events else None)
     except ApiError as error:
         yield seal.error_event(error)
         return
@@ -129,10 +138,8 @@ async def _openai(events: Stream[Json], seal: AnswerSeal, ending: Ending) -> Asy
 async def _anthropic(events: Stream[Json], seal: AnswerSeal, ending: Ending) -> AsyncGenerator[bytes]:
     try:
         async for value in events:
-            event_type = value.get("type")
-            if not isinstance(event_type, str) or _EVENT_TYPE.fullmatch(event_type) is None:
-                raise EngineFailedError("The engine sent an event of no known kind.")
-            event = seal.event(value, ending, event_type.encode())
+            event_type = _type_of(value)
+            event = seal.event(value, ending, event_type)
             yield seal.end(ending) + event if event_type == _LAST_ANTHROPIC_EVENT else event
     except ApiError as error:
         yield seal.error_event(error)

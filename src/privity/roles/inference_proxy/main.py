@@ -14,6 +14,7 @@ from privity.engines.embedded.process import EngineProcess
 from privity.engines.embedded.sockets import socket_directory
 from privity.engines.engine import Engine
 from privity.engines.probing import ProbedEngine
+from privity.engines.translation.engine import TranslatingEngine
 from privity.protocol.mesh import SECRET_SERVICE
 from privity.roles.inference_proxy.app import build_app
 from privity.roles.inference_proxy.config import LOOK_AT_OWN_ENGINE, LOOK_AT_REMOTE_ENGINE, RemoteEngine, Settings
@@ -63,7 +64,9 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
             url, kind = await stack.enter_async_context(_embedded(engine)), "llama.cpp"
             declared, files, facts = (), engine, _facts(engine)
             pause = LOOK_AT_OWN_ENGINE
-        asked: Engine = DetectedEngine(EngineConnection(http, url, settings.engine_timeout), declared, kind)
+        asked: Engine = TranslatingEngine(
+            DetectedEngine(EngineConnection(http, url, settings.engine_timeout), declared, kind)
+        )
         background = await stack.enter_async_context(Background())
         if settings.probes:
             asked = probed = ProbedEngine(asked, settings.probes)
