@@ -1,6 +1,6 @@
 """Canary calls: the smallest requests that show whether a model can do something.
 
-None holds anything of anybody's: a greeting, one pixel, half a second of silence.
+None holds anything of anybody's: a greeting, a white square, half a second of silence.
 """
 
 import base64
@@ -18,6 +18,9 @@ from privity.protocol.multipart import Part
 
 CALL_TOKENS = 256
 """Tokens that a model may take to write its call: one with a short argument takes some 30, thoughts before it more."""
+
+SQUARE_SIDE = 64
+"""Pixels: vision models that make tokens of 28 or 32 pixels a side refuse smaller pictures."""
 
 SAMPLE_RATE = 16_000
 """Samples a second, which every known speech model takes."""
@@ -44,10 +47,10 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def white_pixel() -> bytes:
-    """Return a PNG of one white pixel (PNG specification, third edition, section 11)."""
-    size = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)  # width, height, 8 bits, RGB
-    lines = zlib.compress(b"\x00\xff\xff\xff")
+def white_square(side: int = SQUARE_SIDE) -> bytes:
+    """Return a PNG of that many white pixels a side (PNG specification, third edition, section 11)."""
+    size = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)  # width, height, 8 bits, grey
+    lines = zlib.compress((b"\x00" + b"\xff" * side) * side)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", size) + _chunk(b"IDAT", lines) + _chunk(b"IEND", b"")
 
 
@@ -67,7 +70,7 @@ async def _generates(engine: Engine, model: str) -> bool:
 
 
 async def _sees(engine: Engine, model: str) -> bool:
-    url = "data:image/png;base64," + base64.b64encode(white_pixel()).decode()
+    url = "data:image/png;base64," + base64.b64encode(white_square()).decode()
     content = [{"type": "text", "text": _GREETING}, {"type": "image_url", "image_url": {"url": url}}]
     return _choice(await engine.answer(_CHAT, _chat(model, content, 1))) is not None
 

@@ -2,17 +2,21 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from privity.engines.embedded import children, store
+from privity.engines.embedded import children, projectors, store
 from privity.engines.embedded.sources import HubSource
+from privity.engines.embedded.whisper.files import WEIGHTS, is_whisper
 from privity.errors import StartError
 
 _MODULE: Final = "privity.engines.embedded.hub_download"
-_CHOICE: Final = "choice"
-"""The file that remembers which file a source without one stands for, so that the next start needs no hub."""
+_ANY: Final[Mapping[str, str | None]] = {"choice": None, "choice-mmproj": projectors.ANY}
+"""For the model and its projector: the file that remembers which one a source that names none stands for, so that the
+next start needs no hub, and how the hub's client is asked to choose."""
+_LISTS: Final = ("choice", "projectors")
+"""The kinds of errors whose detail is a list of files, as JSON."""
 _MAX_CANDIDATES: Final = 12
 """Names in a message: more than a screenful helps nobody."""
 _ENVIRONMENT: Final = {
@@ -26,6 +30,11 @@ _ENVIRONMENT: Final = {
 
 _TEXTS: Final = {
     "choice": ("{repo} holds several models: {detail}.", "Choose one with --model hf:{repo}:FILE."),
+    "projectors": ("{repo} holds several projectors: {detail}.", "Choose one with #mmproj=FILE."),
+    "no-projector": (
+        f"{{repo}} holds no projector (a file called {projectors.ANY}).",
+        "Leave #mmproj out to use the model for text, or look for a repository with one.",
+    ),
     "offline": (
         "The model {repo} is not in the cache, and HF_HUB_OFFLINE forbids to download it.",
         "Unset HF_HUB_OFFLINE for the first start, {other}",
@@ -41,8 +50,12 @@ _TEXTS: Final = {
     "revision": ("{repo} has no revision {revision}.", "Check what follows the @."),
     "file": ("{repo} has no file {file}.", "Leave the name out to see what there is: --model hf:{repo}."),
     "no-gguf": (
-        "{repo} holds no model in one GGUF file.",
+        "{repo} holds no model in one GGUF file, and no Whisper model of CTranslate2's.",
         "Look for a repository whose name ends in -GGUF, {other}",
+    ),
+    "no-engine": (
+        "{repo} turns speech into text, and the engine for that is not installed.",
+        "Install it with: pip install 'privity[audio]'",
     ),
     "gated": (
         "The model {repo} is gated: its owner wants its terms to be accepted.",
@@ -60,7 +73,7 @@ _TEXTS: Final = {
 
 
 def fetch_files(source: HubSource, cache_dir: Path, progress: store.Progress) -> list[tuple[Path, store.Record]]:
-    """Return the model and, if the source names one, its mmproj file, fetched if they are not in the cache.
+    """Return the model and, if the source wants one, its projector, fetched if they are not in the cache.
 
     Raises:
         StartError: they can't be had.
@@ -72,14 +85,15 @@ def fetch_files(source: HubSource, cache_dir: Path, progress: store.Progress) ->
     with store.locked(directory, progress):
         if found := _cached(source, directory):
             return found
-        wanted = (_model_name(source, directory), *((source.mmproj,) if source.mmproj else ()))
-        missing = [name for name in wanted if name is None or store.find(directory, name) is None]
-        progress(f"Downloading {', '.join(name or 'the model' for name in missing)} of {source.repo} …")
-        names = _download(source, missing, directory, cache_dir)
-        if wanted[0] is None:
-            draft = directory / f"tmp-{_CHOICE}"
-            draft.write_text(json.dumps(names[0]))
-            draft.replace(directory / _CHOICE)
+        wanted = _names(source, directory)
+        missing = [choice for choice, name in wanted.items() if name is None or store.find(directory, name) is None]
+        asked = [wanted[choice] or _ANY[choice] for choice in missing]
+        progress(f"Downloading {', '.join(name or 'the model' for name in asked)} of {source.repo} …")
+        for choice, name in zip(missing, _download(source, asked, directory, cache_dir), strict=True):
+            if wanted[choice] is None:
+                draft = directory / f"tmp-{choice}"
+                draft.write_text(json.dumps(name))
+                draft.replace(directory / choice)
         found = _cached(source, directory)
         if found is None:
             raise _error(source, children.ChildError(children.UNKNOWN), cache_dir)
@@ -87,26 +101,29 @@ def fetch_files(source: HubSource, cache_dir: Path, progress: store.Progress) ->
 
 
 def _cached(source: HubSource, directory: Path) -> list[tuple[Path, store.Record]] | None:
-    model = _model_name(source, directory)
-    if model is None:
-        return None
-    found = [store.find(directory, name) for name in (model, source.mmproj) if name is not None]
+    names = _names(source, directory).values()
+    found = [store.find(directory, name) for name in names if name is not None]
     complete = [file for file in found if file is not None]
-    return complete if len(complete) == len(found) else None
+    return complete if len(complete) == len(names) else None
 
 
-def _model_name(source: HubSource, directory: Path) -> str | None:
-    """Return the model's file: the one that the source names, else the one that was chosen before, if one was."""
-    if source.file is not None:
-        return source.file
+def _names(source: HubSource, directory: Path) -> dict[str, str | None]:
+    """Return the files that are wanted, by where a choice is kept; None for one that has yet to be chosen."""
+    named = {"choice": source.file} | ({"choice-mmproj": source.mmproj} if source.mmproj is not None else {})
+    return {
+        choice: _chosen_before(directory / choice) if name == _ANY[choice] else name for choice, name in named.items()
+    }
+
+
+def _chosen_before(choice: Path) -> str | None:
     try:
-        return str(json.loads((directory / _CHOICE).read_bytes()))
+        return str(json.loads(choice.read_bytes()))
     except (OSError, ValueError):
         return None
 
 
 def _download(source: HubSource, names: Sequence[str | None], directory: Path, cache_dir: Path) -> list[str]:
-    """Download the files into the directory, and return their names."""
+    """Download the files, and what belongs to them, into the directory; return their names."""
     argument = {
         "repo": source.repo,
         "revision": source.revision,
@@ -119,17 +136,18 @@ def _download(source: HubSource, names: Sequence[str | None], directory: Path, c
         raise _error(source, error, cache_dir) from error
     for file in result["files"]:
         part = Path(file["part"])
-        _check_gguf(part, source, file["name"])
+        _check(part, source, file["name"])
         record = store.Record(file["name"], file["sha256"], part.stat().st_size, result["created"], result["licence"])
         store.keep(part, directory, record)
-    return [file["name"] for file in result["files"]]
+    return [file["name"] for file in result["files"][-len(names) :]]
 
 
-def _check_gguf(part: Path, source: HubSource, name: str) -> None:
-    if not store.is_gguf(part):
+def _check(part: Path, source: HubSource, name: str) -> None:
+    is_gguf = name.lower().endswith(".gguf")
+    if (is_gguf and not store.is_gguf(part)) or (name == WEIGHTS and not is_whisper(part)):
         part.unlink()
         raise StartError(
-            f"{name} of {source.repo} is not a GGUF file; nothing was kept.",
+            f"{name} of {source.repo} is not a {'GGUF file' if is_gguf else 'Whisper model'}; nothing was kept.",
             "Choose another file, or check that HF_ENDPOINT is a model hub.",
         )
 
@@ -141,14 +159,14 @@ def _error(source: HubSource, error: children.ChildError, cache_dir: Path) -> Ex
     if error.kind == "disk":
         return OSError(int(error.detail), os.strerror(int(error.detail)), str(cache_dir))
     detail = error.detail
-    if error.kind == "choice":
+    if error.kind in _LISTS:
         candidates = json.loads(detail)
         detail = ", ".join(candidates[:_MAX_CANDIDATES]) + (", …" if len(candidates) > _MAX_CANDIDATES else "")
     problem, way_out = (
         text.format(
             repo=source.repo,
             revision=source.revision,
-            file=f"{source.file} or {source.mmproj}" if source.mmproj else source.file,
+            file=" or ".join(name for name in (source.file, source.mmproj) if name not in (None, projectors.ANY)),
             detail=detail,
             other=store.OTHER_MODEL,
         )

