@@ -24,12 +24,14 @@ class Guard:
     """Knows which hosts and origins are expected.
 
     Args:
-        listening: the address that the proxy listens on.
+        listening: the address that the proxy listens on; None for a Unix domain socket, to which no browser comes, and
+            where clients say any host.
         hosts: further names, without a port, in any case.
         origins: origins of web pages, as `https://app.example`.
     """
 
-    def __init__(self, listening: str, hosts: tuple[str, ...], origins: tuple[str, ...]) -> None:
+    def __init__(self, listening: str | None, hosts: tuple[str, ...], origins: tuple[str, ...]) -> None:
+        self._any_host = listening is None
         self._hosts = frozenset(each.lower() for each in ("localhost", listening, *hosts) if each)
         self._origins = frozenset(origin_of(each) or each for each in origins)
         self._expected = lru_cache(REMEMBERED_HOSTS)(self._is_expected)
@@ -43,7 +45,7 @@ class Guard:
         """
         hosts = [value for name, value in headers if name == b"host"]
         host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
-        if not self._expected(host):
+        if not self._any_host and not self._expected(host):
             raise MisdirectedError(
                 "This proxy answers only under names that it expects. Use localhost, or start it with --allowed-host."
             )

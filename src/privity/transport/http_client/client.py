@@ -12,6 +12,8 @@ from privity.errors import UpstreamTimeoutError, UpstreamUnreachableError
 from privity.http import Headers
 from privity.transport.http_client.connection import Connection
 from privity.transport.http_client.exchange import Exchange
+from privity.transport.http_client.opener import Opener
+from privity.transport.http_client.outgoing import OutgoingProxy
 from privity.transport.http_client.request import Origin, encode_head, split_url
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -32,14 +34,15 @@ class PooledHttpClient:
     have closed it meanwhile: a request that finds it so before any byte of an answer is repeated once, on a new
     connection, if its body is `bytes` and its sender allows it. Nothing else is repeated.
 
-    Does not do: redirects, cookies, compression, proxies, HTTP/2, Happy Eyeballs, a limit on active connections.
+    Does not do: redirects, cookies, compression, SOCKS, HTTP/2, Happy Eyeballs, a limit on active connections.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each has a default
         self,
         *,
         tls: ssl.SSLContext | None = None,
         server_name: str | None = None,
+        proxy: OutgoingProxy | None = None,
         connect_timeout: float = CONNECT_TIMEOUT_SECONDS,
         head_timeout: float | None = None,
         max_idle: int = MAX_IDLE,
@@ -51,14 +54,14 @@ class PooledHttpClient:
         Args:
             tls: for `https` URLs; None trusts what the system trusts.
             server_name: the name that certificates must hold, whatever the host of an `https` URL; None is that host.
+            proxy: goes between, for all that isn't a Unix domain socket: `outgoing_proxy` says whether there is one.
             connect_timeout: seconds until a connection must be there.
             head_timeout: seconds until the head of an answer must be there, for requests that don't say it themselves.
             max_idle: connections kept for one origin.
             idle_timeout: seconds for which a connection is kept.
             clock: seconds, for the age of kept connections.
         """
-        self._tls = tls
-        self._server_name = server_name
+        self._opener = Opener(tls, server_name, proxy)
         self._connect_timeout = connect_timeout
         self._head_timeout = head_timeout
         self._pool = _Pool(max_idle, idle_timeout, clock)
@@ -79,7 +82,8 @@ class PooledHttpClient:
 
         Raises:
             UpstreamUnreachableError: no connection within `connect_timeout`, it was closed before an answer began (a
-                kept one that can't be had anew included), or the client is closed.
+                kept one that can't be had anew included), or the client is closed. Two kinds of it have a text for the
+                user: `OutgoingProxyError` and `UntrustedPeerError`.
             UpstreamTimeoutError: no head within `head_timeout`, connecting included.
             UpstreamProtocolError: what came back is not HTTP, or breaks a limit.
             ValueError: a URL, method or header that can't be sent.
@@ -87,9 +91,37 @@ class PooledHttpClient:
         origin, target = split_url(url)
         if head_timeout is None:
             head_timeout = self._head_timeout
+        target, headers = self._opener.addressed(origin, target, headers)
         head = encode_head(method, origin, target, headers, len(body) if isinstance(body, bytes) else None)
         deadline = None if head_timeout is None else asyncio.get_running_loop().time() + head_timeout
-        head_only = method == "HEAD"
+        exchange = await self._exchange(origin, head, body, deadline, repeat=repeat, head_only=method == "HEAD")
+        if exchange.status == 407 and (reader := self._opener.proxy_that_reads(origin)) is not None:
+            await exchange.aclose()
+            raise reader.refusal(exchange.status)
+        return exchange
+
+    async def aclose(self) -> None:
+        """Close every connection, and wait until they are gone. What is under way fails."""
+        await self._pool.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _exchange(
+        self,
+        origin: Origin,
+        head: bytes,
+        body: bytes | AsyncIterator[bytes],
+        deadline: float | None,
+        *,
+        repeat: bool,
+        head_only: bool,
+    ) -> Exchange:
         connection = self._pool.take(origin.text)
         if connection is not None:
             exchange = Exchange(connection, head_only=head_only, fresh=False)
@@ -105,45 +137,21 @@ class PooledHttpClient:
         await exchange.start(head, body, deadline)
         return exchange
 
-    async def aclose(self) -> None:
-        """Close every connection, and wait until they are gone. What is under way fails."""
-        await self._pool.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
     async def _connect(self, origin: Origin, deadline: float | None) -> Connection:
         self._pool.check_open()
         limit = asyncio.get_running_loop().time() + self._connect_timeout
         by_request = deadline is not None and deadline < limit
         timeout = asyncio.timeout_at(deadline if by_request else limit)
+        protocol = partial(Connection, origin.text, self._pool.released, self._pool.lost)
         try:
             async with timeout:
-                connection = await self._open(origin)
+                connection = await self._opener.open(origin, protocol)
         except (OSError, UnicodeError) as error:  # TimeoutError is an OSError; a host's IDNA encoding may fail
             if by_request and timeout.expired():
                 raise UpstreamTimeoutError("no answer in time") from error
-            raise UpstreamUnreachableError(
-                f"no connection to {origin.text}: {str(error) or type(error).__name__}"
-            ) from error
+            raise self._opener.failure(origin, error) from error
         self._pool.opened(connection)
         return connection
-
-    async def _open(self, origin: Origin) -> Connection:
-        loop = asyncio.get_running_loop()
-        pool = self._pool
-        protocol = partial(Connection, origin.text, pool.released, pool.lost)
-        if origin.path is not None:
-            return (await loop.create_unix_connection(protocol, origin.path))[1]
-        if origin.tls and self._tls is None:
-            self._tls = ssl.create_default_context()
-        tls, name = (self._tls, self._server_name) if origin.tls else (None, None)
-        return (await loop.create_connection(protocol, origin.host, origin.port, ssl=tls, server_hostname=name))[1]
 
 
 class _Pool:
