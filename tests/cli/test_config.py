@@ -67,6 +67,46 @@ def test_a_records_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert [line.split()[0] for line in out.splitlines()[2:]] == ["ID", "a", "c"]
 
 
+def test_a_proxys_file(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = directory / "proxy.toml"
+    path.write_text(
+        'mesh_ca = "mesh/ca.pem"\napi_endpoint = "g.example"\napi_key = "@key"\ndump_requests = true\nworkspace = "w"'
+    )
+    (directory / "key").write_text("canary\n")
+    assert main(["config", "check", str(path), "--kind", "proxy"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{path} is valid: the gateway is https://g.example:443.\n"
+    assert err.startswith(
+        f"Note: --dump-requests: every prompt and every answer is written to {directory}/w/requests in"
+    )
+    assert "canary" not in err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('mesh_ca = "mesh/ca.pem"\nport = "x"\n', "proxy.toml:2: port: expected a number, without quotes.\n"),
+        ('mesh_ca = "mesh/ca.pem"\nmesh-ca = 1\n', "proxy.toml:2: mesh-ca: unknown; did you mean mesh_ca?\n"),
+        ("port = 1", "--mesh-ca is missing"),
+        ('mesh_ca = "none.pem"', "none.pem can't be read"),
+        ('mesh_ca = "mesh/ca.pem"\napi_key = "@none"', "none can't be read. Check the path after @."),
+        ('mesh_ca = "mesh/ca.pem"\napi_key = "two words"', "The API key is empty, or has characters that no key has."),
+        ('mesh_ca = "mesh/ca.pem"\ntls_cert_path = "c"', "--tls-cert-path without --tls-key-path"),
+        ('mesh_ca = "mesh/ca.pem"\ntls_cert_path = "c"\ntls_key_path = "k"', "The TLS certificate in "),
+        ('mesh_ca = "mesh/ca.pem"\ntls_cert_path = "c"\ntls_key_path = "k"', "there is no such file"),
+    ],
+)
+def test_a_proxys_file_that_cannot_be_used_says_why(
+    text: str, says: str, directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = directory / "proxy.toml"
+    path.write_text(text)
+    assert main(["config", "check", str(path), "--kind", "proxy"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert says in err
+
+
 @pytest.mark.parametrize("kind", ["gateway", "records"])
 def test_every_problem_is_a_line(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "gateway.toml"
@@ -104,4 +144,4 @@ def test_it_takes_one_of_its_commands(capsys: pytest.CaptureFixture[str]) -> Non
         assert "usage: privity config" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["config", "check", "--help"])
-    assert "--kind {gateway,records}" in capsys.readouterr().out
+    assert "--kind {gateway,records,proxy}" in capsys.readouterr().out

@@ -14,13 +14,12 @@ from privity.protocol import mesh
 _MAKE = "`privity mesh DIR` makes such files."
 
 
-def add_mesh_options(parser: argparse.ArgumentParser, *, identity: bool) -> None:
-    """Add `--mesh-ca`, and `--identity` for a role that has one."""
+def add_mesh_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--mesh-ca` and `--identity`."""
     ca = "the certificate of the CA that all certificates of the deployment must come from"
     parser.add_argument("--mesh-ca", type=Path, required=True, metavar="FILE", help=ca)
-    if identity:
-        own = "its own certificate and key, in one PEM file"
-        parser.add_argument("--identity", type=Path, required=True, metavar="FILE", help=own)
+    own = "its own certificate and key, in one PEM file"
+    parser.add_argument("--identity", type=Path, required=True, metavar="FILE", help=own)
 
 
 def read_identity(path: Path, ca: x509.Certificate, name: str) -> mesh.Identity:

@@ -1,6 +1,7 @@
 """`privity config`."""
 
 import argparse
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,14 @@ from privity.catalogue.declared import Declared
 from privity.catalogue.records_file import parse_records
 from privity.cli import _ui
 from privity.cli._mesh import read_ca
+from privity.cli._options import OptionParser
+from privity.cli._proxy_settings import proxy_settings, warnings_of
+from privity.cli.proxy import add_options
 from privity.errors import ConfigError
 from privity.roles.gateway.config import Served
 from privity.roles.gateway.config_file import GatewayFile, load_gateway_file, read_config_file
+from privity.roles.proxy.api_key import open_key
+from privity.transport.tls_files import renewed_context
 
 
 def add_parser(commands: Any) -> None:
@@ -33,10 +39,10 @@ def add_parser(commands: Any) -> None:
     check.add_argument("file", type=Path, metavar="FILE", help="a TOML file")
     check.add_argument(
         "--kind",
-        choices=("gateway", "records"),
+        choices=("gateway", "records", "proxy"),
         default="gateway",
-        help="whether `privity gateway --config` reads it, or `privity inference-proxy --records` "
-        "(default: %(default)s)",
+        help="whether `privity gateway --config` reads it, `privity inference-proxy --records`, or "
+        "`privity proxy --config` (default: %(default)s)",
     )
     check.set_defaults(run=run)
 
@@ -49,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
             file = load_gateway_file(path)
             read_ca(file.mesh_ca)
             _show_gateway(path, file)
+        elif arguments.kind == "proxy":
+            _show_proxy(path)
         else:
             declared = parse_records(read_config_file(path), str(path))
             _show(path, [_count(len(declared), "model"), _aliases(declared)], declared)
@@ -57,6 +65,20 @@ def run(arguments: argparse.Namespace) -> int:
             _ui.tell(problem)
         return 1
     return 0
+
+
+def _show_proxy(path: Path) -> None:
+    """Show what a proxy would do by this file alone. Raises `StartError` where it couldn't."""
+    parser = OptionParser()
+    add_options(parser)
+    options = argparse.Namespace(environ={}, **parser.defaults() | parser.values_in(path))
+    settings = proxy_settings(options)
+    open_key(settings.api_key, time.monotonic)
+    if settings.tls is not None:
+        renewed_context(settings.tls)
+    _ui.say(f"{path} is valid: the gateway is {settings.gateway}.")
+    for warning in warnings_of(options):
+        _ui.tell(f"Note: {warning}")
 
 
 def _show_gateway(path: Path, file: GatewayFile) -> None:

@@ -1,13 +1,14 @@
 """`privity proxy`."""
 
 import argparse
-import re
-import secrets
+import logging
+import time
 from pathlib import Path
 from typing import Any, get_args
 
-from privity.cli import _logging, _ui
-from privity.cli._mesh import add_mesh_options, read_ca
+from privity import __version__
+from privity.cli import _ui
+from privity.cli._options import OptionParser
 from privity.cli._program import (
     add_answer_timeout,
     add_listener_options,
@@ -15,45 +16,91 @@ from privity.cli._program import (
     add_origin_option,
     base_url,
     run_until_stopped,
+    start_logging,
 )
-from privity.errors import StartError
-from privity.protocol.cache_salt import MIN_CHARACTERS, RANDOM_BYTES, random_salt
-from privity.roles.proxy.config import ANSWER_TIMEOUT, Settings, UnsignedModels
+from privity.cli._proxy_settings import DUMPS, GATEWAY, endpoint, proxy_settings, warnings_of
+from privity.roles.proxy.api_key import open_key
+from privity.roles.proxy.config import ANSWER_TIMEOUT, UnsignedModels
 from privity.roles.proxy.main import serve
+from privity.transport.stopping import Stopping
 
-MAX_KEY_CHARACTERS = 4096
-"""Characters of an API key: tokens of identity providers have a thousand or two."""
-
-_NO_KEY = re.compile(r"[^!-~]")
-"""What no key has: it goes into a header, where a space would end it."""
+_LOG = logging.getLogger(__name__)
 
 
 def add_parser(commands: Any) -> None:
     """Add the subcommand."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser: OptionParser = commands.add_parser(
         "proxy",
         help="run the proxy that your applications talk to",
         description="Run the proxy of one user: it encrypts what apps ask for, and decrypts the answers.",
+        epilog=(
+            "docs/proxy.toml shows every key of a file for --config: --api-key is api_key there. `privity config check "
+            "--kind proxy FILE` looks it over. Options that privatemode-proxy has are known by its names for them, too."
+        ),
     )
+    parser.read_environment()
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_options(parser: OptionParser) -> None:
+    """Add all options."""
+    parser.read_file("options in a TOML file; the command line and the environment come before it")
     add_listener_options(parser, 8080)
+    _add_serving_options(parser)
+    _add_gateway_options(parser)
+    add_cache_options(parser)
+    _add_ocsp_options(parser)
+    add_answer_timeout(parser, ANSWER_TIMEOUT)
+    _add_dump_options(parser)
+    add_logging_options(parser)
+    parser.add_argument("--version", action="version", version=f"privity {__version__}", help="show the version")
+    _add_hidden_options(parser)
+
+
+def _add_serving_options(parser: OptionParser) -> None:
+    """Add what decides who reaches the proxy, and how."""
     parser.add_argument(
-        "--gateway",
-        type=base_url,
-        default="http://localhost:8081",
-        metavar="URL",
-        help="the gateway (default: %(default)s)",
+        "--unix-socket", type=Path, metavar="PATH", help="a Unix domain socket to listen on, in place of host and port"
     )
+    parser.add_argument(
+        "--tls-cert-path",
+        "--tlsCertPath",
+        type=Path,
+        metavar="FILE",
+        help="the certificate with which the proxy speaks TLS to apps, in PEM form; read again when it changes",
+    )
+    parser.add_argument("--tls-key-path", "--tlsKeyPath", type=Path, metavar="FILE", help="the certificate's key")
     parser.add_argument(
         "--allowed-host", action="append", default=[], metavar="NAME", help="a further name to answer under, repeatable"
     )
     add_origin_option(parser)
-    add_mesh_options(parser, identity=False)
+
+
+def _add_gateway_options(parser: OptionParser) -> None:
+    """Add where the deployment is, what the proxy trusts, and how it pays."""
+    parser.add_argument("--gateway", type=base_url, metavar="URL", help=f"the gateway (default: {GATEWAY})")
+    parser.add_argument(
+        "--api-endpoint",
+        "--apiEndpoint",
+        type=endpoint,
+        metavar="HOST:PORT",
+        help="another way to say it: --gateway https://HOST:PORT",
+    )
+    parser.add_argument(
+        "--mesh-ca",
+        type=Path,
+        metavar="FILE",
+        help="the certificate of the CA that all certificates of the deployment must come from; needed",
+    )
     parser.add_argument(
         "--api-key",
         "--apiKey",
+        type=key,
         metavar="KEY",
-        help="the gateway's API key, or @FILE that holds it (without it, apps bring theirs, and one that brings none "
-        "goes by the first that worked, as with the deployed proxy)",
+        help="the gateway's API key, best as @FILE, which is read again when it changes, or in the environment: the "
+        "list of processes shows a literal one (without it, apps bring theirs, and one that brings none goes by the "
+        "first that worked, as with the deployed proxy)",
     )
     parser.add_argument(
         "--unsigned-models",
@@ -61,20 +108,14 @@ def add_parser(commands: Any) -> None:
         help='models and aliases that no inference proxy signed: list them like others, mark them ("verified": false), '
         "or drop them (default: mark, and drop where the deployment signs)",
     )
-    add_cache_options(parser)
-    add_ocsp_options(parser)
-    add_answer_timeout(parser, ANSWER_TIMEOUT)
-    add_logging_options(parser)
-    parser.set_defaults(run=run)
 
 
-def add_cache_options(parser: argparse.ArgumentParser) -> None:
+def add_cache_options(parser: OptionParser) -> None:
     """Add what decides whose requests share an engine's prompt cache."""
-    parser.add_argument(
+    parser.add_flag(
         "--shared-prompt-cache",
         "--sharedPromptCache",
-        action="store_true",
-        help="let all requests through this proxy share the engine's prompt cache (by default none do)",
+        help_text="let all requests through this proxy share the engine's prompt cache (by default none do)",
     )
     parser.add_argument(
         "--prompt-cache-salt",
@@ -84,17 +125,13 @@ def add_cache_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_ocsp_options(parser: argparse.ArgumentParser) -> None:
+def _add_ocsp_options(parser: OptionParser) -> None:
     """Add what decides which GPUs are accepted."""
-    parser.add_argument(
+    parser.add_flag(
         "--nvidia-ocsp-allow-unknown",
         "--nvidiaOCSPAllowUnknown",
-        type=boolean,
-        nargs="?",
-        const=True,
         default=True,
-        metavar="BOOL",
-        help="accept GPUs whose certificate's status nobody knows (default: true)",
+        help_text="accept GPUs whose certificate's status nobody knows (default: true)",
     )
     parser.add_argument(
         "--nvidia-ocsp-revoked-grace-period",
@@ -107,12 +144,38 @@ def add_ocsp_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def boolean(text: str) -> bool:
-    """Return a truth value for argparse, as Go's flags have it."""
-    known = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
-    if text.lower() not in known:
-        raise argparse.ArgumentTypeError("true or false")
-    return known[text.lower()]
+def _add_dump_options(parser: OptionParser) -> None:
+    """Add what writes prompts and answers."""
+    parser.add_argument(
+        "--workspace",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where --dump-requests writes (default: the current directory)",
+    )
+    parser.add_flag(
+        "--dump-requests",
+        "--dumpRequests",
+        help_text=f"write all requests and answers in clear, without API keys, into the workspace's {DUMPS}; nothing "
+        "deletes them",
+    )
+
+
+def _add_hidden_options(parser: OptionParser) -> None:
+    """Add what only command lines of the deployed proxy have."""
+    parser.add_flag("--insecure-api-connection", "--insecureAPIConnection", help_text=argparse.SUPPRESS)
+    for names in (
+        ("--manifest-path", "--manifestPath"),
+        ("--cdn-base-url", "--cdnBaseURL"),
+        ("--ss-endpoint", "--ssEndpoint"),
+        ("--coordinator-endpoint", "--coordinatorEndpoint"),
+    ):
+        parser.add_argument(*names, help=argparse.SUPPRESS)
+
+
+def key(text: str) -> str | Path:
+    """Return an API key for argparse, or the file that `@FILE` names."""
+    return Path(text[1:]) if text.startswith("@") else text
 
 
 def hours(text: str) -> int:
@@ -125,56 +188,16 @@ def hours(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped; return the exit status."""
-    _logging.configure(arguments.log_level, arguments.log_format)
-    if not arguments.nvidia_ocsp_allow_unknown and arguments.nvidia_ocsp_revoked_grace_period:
-        raise StartError(
-            "GPUs of unknown status are refused, but revoked ones accepted for a while, which makes no sense.",
-            "Give --nvidia-ocsp-revoked-grace-period 0 as well.",
-        )
-    settings = Settings(
-        gateway=arguments.gateway,
-        mesh_ca=read_ca(arguments.mesh_ca),
-        host=arguments.host,
-        port=arguments.port,
-        answer_timeout=arguments.answer_timeout,
-        allowed_hosts=tuple(arguments.allowed_host),
-        allowed_origins=tuple(arguments.allowed_origin),
-        api_key=None if arguments.api_key is None else read_key(arguments.api_key),
-        shared_salt=shared_salt(shared=arguments.shared_prompt_cache, salt=arguments.prompt_cache_salt),
-        unsigned_models=arguments.unsigned_models,
-        ocsp_allow_unknown=arguments.nvidia_ocsp_allow_unknown,
-        ocsp_revoked_grace_seconds=arguments.nvidia_ocsp_revoked_grace_period * 3600,
-    )
-    return run_until_stopped(serve(settings), lambda url: _ui.say(f"privity proxy serves on {url}"))
+    start_logging(arguments)
+    settings = proxy_settings(arguments)
+    for warning in warnings_of(arguments):
+        _LOG.warning(warning)
+    if settings.dump_to is not None:
+        _ui.tell(f"Warning: prompts and answers are written to {settings.dump_to} in clear (--dump-requests).")
+    stopping = Stopping()
+    return run_until_stopped(serve(settings, stopping), lambda url: _ui.say(f"privity proxy serves on {url}"), stopping)
 
 
-def read_key(text: str) -> str:
-    """Return an API key, from the file that `@FILE` names. Raises `StartError`."""
-    key = text
-    if text.startswith("@"):
-        try:
-            key = Path(text[1:]).read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise StartError(f"The API key in {text[1:]} can't be read.", "Check the path after @.") from error
-    key = key.strip()
-    if _NO_KEY.search(key) or not 0 < len(key) <= MAX_KEY_CHARACTERS:
-        raise StartError("The API key is empty, or has characters that no key has.", "Check --api-key.")
-    return key
-
-
-def shared_salt(*, shared: bool, salt: str | None) -> str | None:
-    """Return the cache salt that requests share, if they do. Raises `StartError`."""
-    if salt is None:
-        return random_salt(secrets.token_bytes(RANDOM_BYTES)) if shared else None
-    if not shared:
-        raise StartError("--prompt-cache-salt is of no use alone.", "Add --shared-prompt-cache.")
-    if len(salt) < MIN_CHARACTERS:
-        raise StartError(
-            f"The prompt cache's salt has fewer than {MIN_CHARACTERS} characters, so it could be guessed.",
-            "Make one: openssl rand -base64 32",
-        )
-    try:
-        salt.encode()
-    except UnicodeEncodeError as error:
-        raise StartError("The prompt cache's salt isn't text.", "Make one: openssl rand -base64 32") from error
-    return salt
+def read_key(text: str) -> str | None:
+    """Return an API key, from the file that `@FILE` names, for a program that needs it once. Raises `StartError`."""
+    return open_key(key(text), time.monotonic).value()

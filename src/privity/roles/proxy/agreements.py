@@ -13,13 +13,16 @@ from privity.errors import (
     UnauthorizedError,
     UnavailableError,
     UpstreamError,
+    UpstreamUnreachableError,
     without_trace,
 )
 from privity.http import Headers, HttpClient, header
 from privity.protocol.agreement import MAX_RESPONSE_BYTES, PATH, Agreement, Offer
 from privity.protocol.secret import LIFETIME_SECONDS, SECRET_BYTES
+from privity.roles.proxy.api_key import ApiKey
 from privity.roles.proxy.headers import VERSION
 from privity.roles.proxy.surroundings import Surroundings
+from privity.transport.forward import api_error
 from privity.transport.tasks import Background
 from privity.transport.web import JSON
 
@@ -63,7 +66,8 @@ class Agreements:
         http: who sends.
         gateway: its base URL.
         mesh_ca: whom the secret service's certificate must come from.
-        api_key: the configured key; None adopts the first one of an app that works, if one is needed.
+        api_key: knows the configured key. Where it knows none, the first one of an app that works is adopted, if one is
+            needed.
         background: holds the exchange that is under way.
         surroundings: time and chance.
     """
@@ -73,14 +77,14 @@ class Agreements:
         http: HttpClient,
         gateway: str,
         mesh_ca: Certificate,
-        api_key: str | None,
+        api_key: ApiKey,
         background: Background,
         surroundings: Surroundings,
     ) -> None:
         self._http = http
         self._url = gateway + PATH
         self._mesh_ca = mesh_ca
-        self._configured = None if api_key is None else b"Bearer " + api_key.encode()
+        self._api_key = api_key
         self._adopted: bytes | None = None
         self._key_is_needed = False
         self._background = background
@@ -91,6 +95,11 @@ class Agreements:
         self.deployment_signs: bool | None = None
         """Whether the deployment's inference proxies are Privity's, which seal the end and sign their records: its
         secret service's certificate says so. None where there was no agreement yet."""
+
+    @property
+    def _configured(self) -> bytes | None:
+        key = self._api_key.value()
+        return None if key is None else b"Bearer " + key.encode()
 
     def authorization(self, headers: Headers) -> bytes | None:
         """Return the `Authorization` of a request: the configured key, else the app's own, else an adopted one."""
@@ -124,10 +133,17 @@ class Agreements:
         if self._held is not None and self._held.agreement.secret.id == secret_id:
             self._held = None
 
-    def refused(self, authorization: bytes | None) -> None:
-        """Take note that the gateway refused a key: an adopted one is dropped."""
+    def refused(self, authorization: bytes | None) -> bytes | None:
+        """Take note that the gateway refused a key: an adopted one is dropped.
+
+        Returns:
+            The configured key, where it is another one by now.
+        """
         if authorization == self._adopted:
             self._adopted = None
+        self._api_key.look()
+        configured = self._configured
+        return None if configured == authorization else configured
 
     async def keep_fresh(self) -> None:
         """Agree at the start, then renew in time, for ever. Where a key is needed it comes with an app's request."""
@@ -156,17 +172,19 @@ class Agreements:
     async def _agree(self, key: bytes | None) -> Agreement | ApiError:
         error: ApiError = UnavailableError("The deployment can't be reached.")
         for attempt in range(ATTEMPTS):
-            if attempt:
+            if attempt and not isinstance(error, UnauthorizedError):  # with a fresh key there is nothing to wait for
                 await self._surroundings.pause(RETRY_SECONDS)
             begun = self._surroundings.wall(), self._surroundings.steady()  # a secret is no younger than it seems
             try:
                 agreement = await self._exchange_once(key, begun[0])
             except UnauthorizedError as refused:
                 self._key_is_needed = True
-                self.refused(key)
-                return without_trace(refused)
-            except (UpstreamError, TimeoutError):
-                error = UnavailableError("The gateway can't be reached at the moment.")
+                fresh = self.refused(key)
+                if fresh is None:
+                    return without_trace(refused)
+                key, error = fresh, without_trace(refused)
+            except (UpstreamError, TimeoutError) as failed:
+                error = _unreached(failed)
             except ProtocolError as untrusted:  # as it will be the next time
                 text = f"The deployment could not be verified: {untrusted}"
                 return UnavailableError(text, code="deployment_not_verified")
@@ -195,6 +213,12 @@ class Agreements:
         if response.status != 200:
             raise UnavailableError(_no_secret(response.status), code="secret_service_unavailable")
         return offer.accept(body, self._mesh_ca, datetime.fromtimestamp(now, UTC))
+
+
+def _unreached(error: Exception) -> ApiError:
+    if isinstance(error, UpstreamUnreachableError):
+        return api_error(error, "gateway")
+    return UnavailableError("The gateway can't be reached at the moment.")
 
 
 def _no_secret(status: int) -> str:
