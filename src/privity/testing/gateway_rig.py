@@ -13,6 +13,7 @@ from privity.catalogue.projections import signers_of
 from privity.errors import UpstreamError
 from privity.http import Headers, header
 from privity.roles.gateway.app import build_app
+from privity.roles.gateway.documents import DocumentForwarder, DocumentReplicas
 from privity.roles.gateway.fleet import Fleet
 from privity.roles.gateway.forwarder import Forwarder
 from privity.roles.gateway.keys import Key, Keys
@@ -21,7 +22,7 @@ from privity.roles.gateway.secret_services import SecretServices
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, json_response
 from privity.testing.in_memory_app import Got, ask_app
 from privity.transport.tasks import Background
-from privity.transport.web import WebApp
+from privity.transport.web_app import WebApp
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 """The time at which a gateway in memory begins."""
@@ -78,9 +79,12 @@ class GatewayRig:
         self.fleet = Fleet(replicas.http, lambda: self.seconds, lambda: self.now)
         self.models = GatewayModels(self.fleet, Keys())
         self.collapses = False
+        self.documents = DocumentReplicas(replicas.http, lambda: self.seconds)
+        forwarder = Forwarder(self.fleet, self.models, replicas.http)
         self.app: WebApp = build_app(
             self.models,
-            Forwarder(self.fleet, self.models, replicas.http),
+            forwarder,
+            DocumentForwarder(self.documents, self.models, forwarder),
             SecretServices(self.secret_services, ("http://secret-service",)),
             background,
             collapses=lambda: self.collapses,

@@ -129,19 +129,29 @@ class SealingClient:
         self._means = means
         self._random = random
 
-    def seal(self, path: str, content: bytes | Mapping[str, object] | Sequence[Part]) -> SealedExchange:
+    def seal(
+        self,
+        path: str,
+        content: bytes | Mapping[str, object] | Sequence[Part],
+        whole: bytes = b"application/octet-stream",
+    ) -> SealedExchange:
         """Encrypt a request in the form of its endpoint.
 
         Args:
             path: an encrypted endpoint's.
             content: JSON, as its bytes or as Python values; a form's parts; or, where the body is one value, its bytes.
+            whole: the content type of a body that is one value.
         """
         nonce = announcing_nonce(self._secret, self._random) if self._with_end else self._random(NONCE_BYTES)
         sealer, opener = begin(self._secret, nonce, self._random)
         ending = Ending(path)
         if self._means is not None:
             ending.plain(MEANS.decode(), self._means)
-        kind, body = self._sealed(_endpoint(path), content, sealer.seal_all, ending)
+        if _endpoint(path).form is Form.WHOLE and isinstance(content, bytes):
+            ending.plain("content-type", whole)
+            kind, body = whole, sealer.seal(content)
+        else:
+            kind, body = self._sealed(_endpoint(path), content, sealer.seal_all, ending)
         headers = [(b"content-type", kind), (b"privatemode-secret-id", self._secret.id.encode())]
         if self._means is not None:
             headers.append((MEANS, self._means))
@@ -152,10 +162,6 @@ class SealingClient:
     def _sealed(
         self, endpoint: Endpoint, content: bytes | Mapping[str, object] | Sequence[Part], seal: Turn, ending: Ending
     ) -> tuple[bytes, bytes]:
-        if endpoint.form is Form.WHOLE and isinstance(content, bytes):
-            kind = b"application/octet-stream"
-            ending.plain("content-type", kind)
-            return kind, seal([content])[0]
         if endpoint.form is Form.JSON and isinstance(content, bytes | Mapping):
             text = content if isinstance(content, bytes) else json.dumps(content).encode()
             return b"application/json", turn_fields(scan(text), endpoint.plain_request, seal, ending)

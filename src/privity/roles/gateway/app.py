@@ -6,6 +6,7 @@ from privity.errors import NotSupportedError
 from privity.http import header
 from privity.protocol.agreement import MAX_REQUEST_BYTES, PATH
 from privity.protocol.endpoints import ENDPOINTS, Form
+from privity.roles.gateway.documents import DocumentForwarder
 from privity.roles.gateway.forwarder import Forwarder
 from privity.roles.gateway.models import GatewayModels
 from privity.roles.gateway.secret_services import SecretServices
@@ -14,12 +15,14 @@ from privity.transport.models_api.routes import models_routes
 from privity.transport.openapi.document import document_route
 from privity.transport.openapi.gateway import gateway_document
 from privity.transport.tasks import Background
-from privity.transport.web import PLAIN, Handler, Reply, Request, StreamReply, WebApp
+from privity.transport.web import PLAIN, Handler, Reply, Request, StreamReply
+from privity.transport.web_app import WebApp
 
 
 def build_app(
     models: GatewayModels,
     forwarder: Forwarder,
+    documents: DocumentForwarder,
     secrets: SecretServices,
     background: Background,
     *,
@@ -31,6 +34,7 @@ def build_app(
     Args:
         models: what each key may use.
         forwarder: sends requests on.
+        documents: sends documents on.
         secrets: agree on secrets.
         background: holds the tasks that look after clients.
         collapses: whether only canonical IDs are listed where a client doesn't say.
@@ -46,9 +50,10 @@ def build_app(
     async def attest(_request: Request) -> Reply:
         raise NotSupportedError("This deployment is not attested: its clients are given the mesh CA's certificate.")
 
-    # Documents (`/unstructured/`) name no model, and nothing that reads them is behind this gateway.
-    routed = (endpoint for endpoint in ENDPOINTS if endpoint.form is not Form.WHOLE)
-    routes: dict[str, dict[str, Handler]] = {endpoint.path: {"POST": forwarder.send} for endpoint in routed}
+    routes: dict[str, dict[str, Handler]] = {
+        endpoint.path: {"POST": documents.send if endpoint.form is Form.WHOLE else forwarder.send}
+        for endpoint in ENDPOINTS
+    }
     routes |= models_routes(models, collapses) | document_route(gateway_document())
     routes[PATH] = {"POST": agree}
     routes["/privatemode/v1/attest"] = {"POST": attest}

@@ -23,6 +23,8 @@ class Served:
     """Base URLs."""
     draining: frozenset[str] = frozenset()
     """Those of them that get no new requests."""
+    documents: tuple[str, ...] = ()
+    """Base URLs of inference proxies that stand beside document backends."""
     declared: tuple[Declared, ...] = ()
     keys: tuple[Key, ...] = ()
     """Without any, the gateway is open."""

@@ -8,6 +8,7 @@ from typing import Any
 from privity.protocol.mesh import INFERENCE_PROXY, SECRET_SERVICE
 from privity.roles.gateway.app import build_app
 from privity.roles.gateway.config import Served, Settings
+from privity.roles.gateway.documents import DocumentForwarder, DocumentReplicas
 from privity.roles.gateway.fleet import Fleet
 from privity.roles.gateway.forwarder import Forwarder
 from privity.roles.gateway.keys import Keys
@@ -17,7 +18,8 @@ from privity.roles.gateway.secret_services import SecretServices
 from privity.transport.cors import Cors
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.randomness import BatchedRandom
-from privity.transport.server import listening
+from privity.transport.server import Terms, listening
+from privity.transport.stopping import Stopping
 from privity.transport.tasks import Background, survive
 from privity.transport.tls import client_context
 
@@ -34,12 +36,15 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def serve(settings: Settings, watch: Watch | None = None) -> AsyncIterator[Running]:
+async def serve(
+    settings: Settings, watch: Watch | None = None, stopping: Stopping | None = None
+) -> AsyncIterator[Running]:
     """Run a gateway for as long as the context lasts.
 
     Args:
         settings: what it begins with.
         watch: tells what changes later.
+        stopping: how long answers under way are waited for at the end.
 
     Raises:
         StartError: it can't listen.
@@ -50,12 +55,15 @@ async def serve(settings: Settings, watch: Watch | None = None) -> AsyncIterator
         PooledHttpClient(tls=tls, server_name=SECRET_SERVICE) as secret_http,
         Background() as background,
     ):
-        gateway = _Gateway(Fleet(http), background, settings.poll_seconds)
+        fleet = Fleet(http)
+        gateway = _Gateway(fleet, DocumentReplicas(http, fleet.clock), background, settings.poll_seconds)
         with contextlib.closing(gateway.fleet):
             await gateway.take(settings.served)
+            forwarder = Forwarder(gateway.fleet, gateway.models, http, BatchedRandom())
             app = build_app(
                 gateway.models,
-                Forwarder(gateway.fleet, gateway.models, http, BatchedRandom()),
+                forwarder,
+                DocumentForwarder(gateway.documents, gateway.models, forwarder),
                 SecretServices(secret_http, settings.secret_services),
                 background,
                 collapses=lambda: gateway.served.collapses_aliases,
@@ -63,15 +71,17 @@ async def serve(settings: Settings, watch: Watch | None = None) -> AsyncIterator
             )
             if watch is not None:
                 background.start(watch(gateway.take), "configuration watch")
-            async with listening(app, settings.host, settings.port, "gateway") as url:
+            terms = Terms(stopping or Stopping())
+            async with listening(app, settings.host, settings.port, "gateway", terms=terms) as url:
                 yield Running(url, gateway.fleet)
 
 
 class _Gateway:
     """What a configuration is applied to."""
 
-    def __init__(self, fleet: Fleet, background: Background, poll_seconds: float) -> None:
+    def __init__(self, fleet: Fleet, documents: DocumentReplicas, background: Background, poll_seconds: float) -> None:
         self.fleet = fleet
+        self.documents = documents
         self.models = GatewayModels(fleet, Keys())
         self.cors = Cors(())
         self.served = Served(())
@@ -81,15 +91,18 @@ class _Gateway:
     async def take(self, served: Served) -> None:
         """Serve by another configuration, all of it at one moment: when the replicas that are new were asked once."""
         await self.fleet.meet(served.inference_proxies)
+        new_readers = await self.documents.configure(served.documents)
         self.models.keys = Keys(served.keys)
         self.cors.allow(served.allowed_origins)
         self.served = served
         new = self.fleet.configure(served.inference_proxies, served.draining, served.declared)
         self.fleet.publish()
         for replica in new:
-            self._background.start(self._poll_for_ever(replica), "replica watch")
+            self._background.start(self._poll_for_ever(self.fleet, replica), "replica watch")
+        for replica in new_readers:
+            self._background.start(self._poll_for_ever(self.documents, replica), "document replica watch")
 
-    async def _poll_for_ever(self, replica: Replica) -> None:
-        while replica in self.fleet.replicas:
+    async def _poll_for_ever(self, group: Fleet | DocumentReplicas, replica: Replica) -> None:
+        while replica in group.replicas:
             await asyncio.sleep(self._poll_seconds)
-            await survive(self.fleet.poll(replica), "replica watch", self._poll_seconds)
+            await survive(group.poll(replica), "replica watch", self._poll_seconds)

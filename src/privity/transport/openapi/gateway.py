@@ -8,7 +8,9 @@ from privity.errors import (
     NotEncryptedError,
     NotSupportedError,
     PayloadTooLargeError,
+    RequestTimeoutError,
     RouteNotFoundError,
+    TooManyRequestsError,
     UnauthorizedError,
     UnavailableError,
     UnknownSecretError,
@@ -21,7 +23,19 @@ from privity.transport.openapi.call_bodies import MODEL
 from privity.transport.openapi.document import document
 from privity.transport.openapi.errors import Errors
 from privity.transport.openapi.models import EXAMPLE, LIFECYCLE, models_paths
-from privity.transport.openapi.parts import Json, event, header, record, response, response_header, schema_ref, text
+from privity.transport.openapi.parts import (
+    Json,
+    array,
+    event,
+    header,
+    in_path,
+    one_of_type,
+    record,
+    response,
+    response_header,
+    schema_ref,
+    text,
+)
 
 _PLAIN: Json = {
     "Privatemode-Encrypted": response_header(
@@ -37,8 +51,10 @@ _ERRORS = Errors(
         UnauthorizedError,
         RouteNotFoundError,
         ModelNotFoundError,
+        RequestTimeoutError,
         PayloadTooLargeError,
         UnsupportedMediaError,
+        TooManyRequestsError,
         UnknownSecretError,
         NotSupportedError,
         EngineFailedError,
@@ -49,6 +65,7 @@ _ERRORS = Errors(
 )
 
 _KEY = (401,)
+_WAITING = (*_KEY, 429)
 _BEHIND = (502, 503, 504)
 
 _ABOUT = """\
@@ -130,8 +147,9 @@ _ANSWERED: Json = {
 
 def gateway_document() -> Json:
     """Return the document."""
-    models = models_paths(_ERRORS, _KEY, missing=(404,), remarks={})
+    models = models_paths(_ERRORS, _WAITING, missing=(404,), remarks={})
     calls = {each.path: {"post": _call(each)} for each in ENDPOINTS if each.form is not Form.WHOLE}
+    calls |= {f"{each.path}{{path}}": {"post": _document_call()} for each in ENDPOINTS if each.form is Form.WHOLE}
     service = {
         "/privatemode/v1/secret": {"post": _agree()},
         "/privatemode/v1/attest": {"post": _attest()},
@@ -161,6 +179,26 @@ def _call(endpoint: Endpoint) -> Json:
         "responses": {
             "200": response("The answer, encrypted.", answers, _ANSWERED),
             **_ERRORS.of("anthropic" if endpoint.anthropic else "openai", *_KEY, *_BEHIND, 404, 413, 415, 501),
+        },
+    }
+
+
+def _document_call() -> Json:
+    body: Json = {"*/*": {"schema": schema_ref("Sealed")}}
+    answers: Json = {
+        "application/json": {"schema": one_of_type(schema_ref("SealedAnswer"), array(schema_ref("Sealed")))}
+    }
+    no_model = [each for each in _HEADERS if each["name"] != _HEADERS[0]["name"]]
+    return {
+        "operationId": "sealedDocument",
+        "summary": "Encrypted document for the Unstructured API",
+        "description": "404 where no document backend is configured.",
+        "tags": ["Calls"],
+        "parameters": [in_path("path", "Any path.", "general/v0/general"), *no_model],
+        "requestBody": {"required": True, "content": body},
+        "responses": {
+            "200": response("The answer, encrypted.", answers, _ANSWERED),
+            **_ERRORS.of("openai", *_KEY, *_BEHIND, 404, 413, 501),
         },
     }
 
