@@ -11,8 +11,11 @@ from collections.abc import Iterator, Mapping
 
 from privity.errors import ContextLengthError, InvalidRequestError
 
-CONTENT_MEMBERS = ("system", "tools", "messages", "prompt", "suffix")
-"""The members that count, in their order: that of the prompt that an engine makes of them."""
+HEADER = b"privatemode-shard-key"
+
+CONTENT_MEMBERS = ("system", "instructions", "tools", "messages", "input", "prompt", "suffix")
+"""The members that count, in their order: that of the prompt that an engine makes of them. The deployed service knows
+nothing of `instructions` and `input`, which are those of the Responses API."""
 
 MAX_TOKENS = 1_000_000
 """Tokens of a prompt, as counted here: 4 bytes each."""
@@ -22,6 +25,11 @@ _SALT_HASH_CHARACTERS = 16
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BLOCKS = ((1024, 16), (100_096, 128), (MAX_TOKENS, 512))
 """Up to which token, blocks have how many tokens."""
+
+MAX_BLOCKS = 2595
+"""Blocks of the longest prompt."""
+
+_KEY = re.compile(rb"[0-9a-f]{%d}(-[A-Za-z0-9+/]{1,%d})?" % (_SALT_HASH_CHARACTERS, MAX_BLOCKS))
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -48,6 +56,28 @@ def shard_key(members: Mapping[str, bytes], salt: str) -> str:
         link = hashlib.sha256(link + content[start:end]).digest()
         key.append(_ALPHABET[link[-1] & 0x3F])
     return key[0] + ("-" + "".join(key[1:]) if key[1:] else "")
+
+
+def read_shard_key(header: bytes | None) -> str | None:
+    """Return the key that a header holds, None where it holds none of the right form."""
+    return header.decode() if header is not None and _KEY.fullmatch(header) else None
+
+
+def blocks_of(key: str) -> str:
+    """Return a key without the part that is the salt's."""
+    return key[_SALT_HASH_CHARACTERS + 1 :]
+
+
+def common_length(one: str, other: str) -> int:
+    """Return how many characters two keys have in common at their beginning."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def _content(name: str, raw: bytes) -> bytes:
