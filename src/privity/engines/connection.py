@@ -38,9 +38,21 @@ DESCRIBE_TIMEOUT = 1.0
 T = TypeVar("T")
 
 _JSON = (b"content-type", b"application/json")
-_PROMPT_OF_ENDPOINT = {"/v1/completions": "prompt", "/v1/embeddings": "input", "/v1/audio/transcriptions": "file"}
-_LAST_EVENT_OF_ENDPOINT = {"/v1/messages": "message_stop"}
-"""The type of the event that ends a stream, where that is not `[DONE]`."""
+_PROMPT_OF_ENDPOINT = {
+    "/v1/completions": "prompt",
+    "/v1/embeddings": "input",
+    "/v1/responses": "input",
+    "/v1/audio/transcriptions": "file",
+    "/v1/audio/translations": "file",
+}
+_LAST_EVENTS_OF_ENDPOINT = {
+    "/v1/messages": ("message_stop",),
+    "/v1/responses": ("response.completed", "response.incomplete"),
+}
+"""The types of events that end a stream, where that is not `[DONE]`."""
+
+_FAILURES = ("error", "response.failed")
+"""The types of events that say that an engine failed, besides those with a member `error`."""
 
 
 class StatusError(Exception):
@@ -63,7 +75,7 @@ class EngineConnection:
     def __init__(self, http: HttpClient, base_url: str, answer_timeout: float) -> None:
         self._http = http
         self._base_url = base_url
-        self._answer_timeout = answer_timeout
+        self.answer_timeout = answer_timeout
 
     async def ask(self, method: str, path: str, body: Json | None = None) -> tuple[int, bytes]:
         """Ask the engine about itself; return the status and the answer's bytes.
@@ -127,7 +139,7 @@ class EngineConnection:
         if not kind.startswith(b"text/event-stream"):
             async with response:
                 raise EngineFailedError("The engine doesn't stream its answer.")
-        return _events(response, _LAST_EVENT_OF_ENDPOINT.get(path))
+        return _events(response, _LAST_EVENTS_OF_ENDPOINT.get(path, ()))
 
     async def _send(self, path: str, body: Body) -> Response:
         kind, sent = _encoded(body)
@@ -137,7 +149,7 @@ class EngineConnection:
                 self._base_url + path,
                 headers=[kind],
                 body=sent,
-                head_timeout=self._answer_timeout,
+                head_timeout=self.answer_timeout,
             )
             if response.status < 400:
                 return response
@@ -158,18 +170,18 @@ def _encoded(body: Body) -> tuple[tuple[bytes, bytes], bytes]:
 
 
 @owning
-async def _events(response: Response, last_type: str | None) -> AsyncGenerator[Json]:
+async def _events(response: Response, last_types: tuple[str, ...]) -> AsyncGenerator[Json]:
     parser = EventStreamParser()
     try:
         async for chunk in response.chunks():
             for event in parser.feed(chunk):
                 if event.data is None:
                     continue
-                if event.data == b"[DONE]" and last_type is None:
+                if event.data == b"[DONE]" and not last_types:
                     return
                 value = _event_object(event.data)
                 yield value
-                if last_type is not None and value.get("type") == last_type:
+                if value.get("type") in last_types:
                     return
     except UpstreamError as error:
         raise api_error(error) from error
@@ -181,7 +193,7 @@ def _event_object(data: bytes) -> Json:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise EngineFailedError("The engine sent an event that isn't valid.") from error
-    if not isinstance(value, dict) or "error" in value:
+    if not isinstance(value, dict) or "error" in value or value.get("type") in _FAILURES:
         raise EngineFailedError("The engine failed in the middle of its answer.")
     return value
 
@@ -222,12 +234,12 @@ def _invalid(body: bytes, prompt: str) -> ApiError:
     return InvalidRequestError("The engine refuses this request as invalid. Check its parameters.")
 
 
-def api_error(error: UpstreamError) -> ApiError:
-    """Return what a client is told about an engine that can't be talked to."""
+def api_error(error: UpstreamError, what: str = "model's engine") -> ApiError:
+    """Return what a client is told about an engine, or `what` it is, that can't be talked to."""
     match error:
         case UpstreamUnreachableError():
-            return UnavailableError("The model's engine is not running at the moment.")
+            return UnavailableError(f"The {what} is not running at the moment.")
         case UpstreamTimeoutError():
-            return EngineTimeoutError("The model's engine did not begin its answer in time.")
+            return EngineTimeoutError(f"The {what} did not begin its answer in time.")
         case _:
-            return EngineFailedError("The engine broke off its answer.")
+            return EngineFailedError(f"The {what} broke off its answer.")

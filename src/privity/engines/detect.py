@@ -1,23 +1,26 @@
 """Which engine answers at a URL."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal, get_args
 
 from privity.engines.connection import EngineConnection
 from privity.engines.engine import OPENAI_ENDPOINTS, Answer, Body, EngineModel, Json, NativeEngine, evidence_for
 from privity.engines.llama_cpp.adapter import LlamaCppEngine
+from privity.engines.llama_cpp.slots import SlotTables
 from privity.engines.ollama import OllamaEngine
 from privity.engines.openai_compatible import OpenAICompatibleEngine
 from privity.engines.sglang import MODEL_INFO, SglangEngine
 from privity.engines.tei import TeiEngine
 from privity.engines.vllm import OWNER, VllmEngine
+from privity.engines.whisper import WhisperEngine
 from privity.errors import UnavailableError, UpstreamError, UpstreamTimeoutError
 
-Kind = Literal["llama.cpp", "vllm", "sglang", "ollama", "tei", "openai"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-"""Engines that there is an adapter for; `openai` is any other with OpenAI's API."""
+Kind = Literal["llama.cpp", "vllm", "sglang", "ollama", "tei", "openai", "whisper"]
+"""Engines that there is an adapter for; `openai` is any other with OpenAI's API, and `whisper` our own for speech."""
+KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != "whisper")
+"""Those that somebody else may run."""
 
 _SIGNS: tuple[tuple[str, tuple[bytes, ...], Kind], ...] = (
     ("/props", (b'"default_generation_settings"',), "llama.cpp"),
@@ -27,6 +30,14 @@ _SIGNS: tuple[tuple[str, tuple[bytes, ...], Kind], ...] = (
     ("/v1/models", (f'"{OWNER}"'.encode(),), "vllm"),
 )
 """Pages that only one kind of engine has, with what stands on them."""
+
+_ADAPTERS: Mapping[Kind, Callable[[EngineConnection], NativeEngine]] = {
+    "vllm": VllmEngine,
+    "sglang": SglangEngine,
+    "ollama": OllamaEngine,
+    "tei": TeiEngine,
+    "whisper": WhisperEngine,
+}
 
 
 class DetectedEngine:
@@ -51,6 +62,7 @@ class DetectedEngine:
         self._kind = kind
         self._now = now
         self._plain = OpenAICompatibleEngine(connection, declared)
+        self._slots = SlotTables()
         self._engine: NativeEngine | None = None
 
     async def describe(self) -> tuple[EngineModel, ...]:
@@ -77,19 +89,9 @@ class DetectedEngine:
         return "openai"
 
     def _adapter(self, kind: Kind) -> NativeEngine:
-        match kind:
-            case "llama.cpp":
-                return LlamaCppEngine(self._connection, self._now)
-            case "vllm":
-                return VllmEngine(self._connection)
-            case "sglang":
-                return SglangEngine(self._connection)
-            case "ollama":
-                return OllamaEngine(self._connection)
-            case "tei":
-                return TeiEngine(self._connection)
-            case "openai":
-                return self._plain
+        if kind == "llama.cpp":
+            return LlamaCppEngine(self._connection, self._now, self._slots)
+        return self._plain if kind == "openai" else _ADAPTERS[kind](self._connection)
 
     def has(self, endpoint: str) -> bool:
         """Return whether the engine that was found has an endpoint."""

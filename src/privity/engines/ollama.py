@@ -8,12 +8,26 @@ import msgspec
 
 from privity.catalogue.model import Facts, in_order
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import OPENAI_ENDPOINTS, Answer, Body, EngineModel, Json, evidence_for, require_json
+from privity.engines.engine import (
+    OPENAI_ENDPOINTS,
+    Answer,
+    Body,
+    EngineModel,
+    Json,
+    evidence_for,
+    require_json,
+    values_of,
+)
+from privity.engines.inline_pictures import with_inline_pictures
 from privity.engines.metadata import MAX_MODELS, Name, number, text
 from privity.engines.openai_compatible import OpenAICompatibleEngine
+from privity.engines.pictures import Kind
 from privity.errors import NotSupportedError
 
 _TASK_OF_CAPABILITY = {"completion": "generate", "tools": "tool_calling", "vision": "vision", "embedding": "embed"}
+
+_TAKES: tuple[Kind, ...] = ("png", "jpeg", "webp")
+"""The images that its OpenAI-compatible endpoint takes, by their data URL; it fetches none."""
 
 _CONTEXT_PARAMETER = re.compile(r"^num_ctx\s+(\d{1,16})\s*$", re.MULTILINE)
 """Where a model's own parameters set its context, which Ollama then gives it whatever the weights could take."""
@@ -49,6 +63,9 @@ class OllamaEngine:
     """An Ollama server; requests go to its OpenAI-compatible endpoints.
 
     A model that Ollama would send on to somebody else's machine is not listed: prompts would leave this one.
+
+    Nothing in a request keeps Ollama from going on from any earlier prompt that began alike, whatever the cache salt:
+    clients of one Ollama can find out by timing what others asked.
     """
 
     def __init__(self, connection: EngineConnection) -> None:
@@ -82,8 +99,12 @@ class OllamaEngine:
         raise NotSupportedError("This model's engine doesn't count tokens.")
 
     async def answer(self, endpoint: str, body: Body) -> Answer:
-        """Pass the request on as it is; raises as `Engine.answer`."""
-        return await self._openai.answer(endpoint, require_json(endpoint, body, OPENAI_ENDPOINTS))
+        """Pass the request on, with images in the one form that is taken; raises as `Engine.answer`."""
+        asked = require_json(endpoint, body, OPENAI_ENDPOINTS)
+        if endpoint == "/v1/chat/completions":
+            messages = values_of({"messages": asked["messages"]})["messages"]
+            asked = asked | {"messages": with_inline_pictures(messages, _TAKES)}
+        return await self._openai.answer(endpoint, asked)
 
 
 def _model(tag: _Tag, details: _Details) -> EngineModel:

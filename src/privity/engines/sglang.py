@@ -35,7 +35,10 @@ class _ServerInfo(msgspec.Struct):
 
 
 class SglangEngine:
-    """One SGLang server; requests pass as they are."""
+    """One SGLang server; requests pass as they are.
+
+    It knows `cache_salt`; versions from before May 2026 take it and reuse prompts under another one nevertheless.
+    """
 
     def __init__(self, connection: EngineConnection) -> None:
         self._connection = connection
@@ -51,6 +54,7 @@ class SglangEngine:
         if info is None:
             raise UpstreamProtocolError("the engine doesn't say what its model is")
         server = await find_page(self._connection, _ServerInfo, *SERVER_INFO)  # much about the machine: some hide it
+        await self._openai.routes.ask()
         return tuple(_model(row, info, server) for row in rows)
 
     def has(self, endpoint: str) -> bool:

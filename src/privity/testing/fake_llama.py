@@ -14,6 +14,10 @@ from privity.testing.fake_http import FakeResponse, SentRequest, Server, event_r
 CANARY = "ggml-canary-4711"
 
 CREATED = 1_700_000_000
+
+CACHED = 7
+"""Tokens that it had where it may reuse a prompt."""
+
 _ID = "chatcmpl-fake"
 
 
@@ -32,6 +36,9 @@ class FakeLlama:
     tools: bool = True
     vision: bool = False
     embeds: bool = False
+    slots: int = 2
+    keeps_apart: bool = True
+    """Whether its slots share no memory for old prompts."""
     writes: list[str | tuple[str, ...]] = field(default_factory=list)
     """The text of each generation, one after another; a tuple streams in these pieces, a text by character."""
     instead: dict[str, Server] = field(default_factory=dict)
@@ -61,6 +68,7 @@ class FakeLlama:
         return json_response(
             {
                 "default_generation_settings": {"n_ctx": self.context, "params": {}},
+                "total_slots": self.slots,
                 "chat_template_caps": {"supports_tools": self.tools},
                 "modalities": {"vision": self.vision, "audio": False},
             }
@@ -89,8 +97,13 @@ class FakeLlama:
         return json_response({"tokens": [ord(each) for each in request.json()["content"]]})
 
     def _native(self, request: SentRequest) -> FakeResponse:
-        written = _Written(self.writes.pop(0), request.json()["n_predict"])
+        body = request.json()
+        if body["n_predict"] == 0:  # a look at what its memory holds
+            processed = len(body["prompt"]) if self.keeps_apart else 1
+            return json_response({"content": "", "timings": {"prompt_n": processed}})
+        written = _Written(self.writes.pop(0), body["n_predict"])
         last = {"content": "", "stop": True, "stop_type": written.stop_type, "tokens_predicted": written.tokens}
+        last["timings"] = {"cache_n": CACHED if body["cache_prompt"] else 0}
         events = [{"content": piece, "stop": False} for piece in written.pieces]
         return event_response([*events, last], done=False)
 
@@ -114,7 +127,9 @@ class FakeLlama:
     ) -> FakeResponse:
         body = request.json()
         written = _Written(self.writes.pop(0), body.get("max_tokens") or self.context)
-        usage = {"prompt_tokens": 10, "completion_tokens": written.tokens, "total_tokens": 10 + written.tokens}
+        usage: dict[str, Any] = {"prompt_tokens": 10, "completion_tokens": written.tokens}
+        usage |= {"total_tokens": 10 + written.tokens}
+        usage |= {"prompt_tokens_details": {"cached_tokens": CACHED if body["cache_prompt"] else 0}}
         head = {"id": _ID, "created": CREATED, "model": self.name}
         if not body.get("stream"):
             choice = {"index": 0, "finish_reason": written.finish_reason, **whole("".join(written.pieces))}
@@ -130,7 +145,7 @@ class FakeLlama:
 
 
 def _with_usage(
-    events: list[dict[str, Any]], kind: str, usage: dict[str, int], body: dict[str, Any]
+    events: list[dict[str, Any]], kind: str, usage: dict[str, Any], body: dict[str, Any]
 ) -> Iterable[dict[str, Any]]:
     """Return the events with their usage: text completions have it in the last event, wanted or not."""
     if kind == "text_completion":

@@ -8,6 +8,7 @@ from privity.catalogue.model import Source
 from privity.engines.connection import EngineConnection
 from privity.engines.engine import EngineModel, Json, evidence_for
 from privity.engines.llama_cpp.adapter import LlamaCppEngine
+from privity.engines.llama_cpp.completion import Usage
 from privity.errors import (
     ApiError,
     ContextLengthError,
@@ -123,7 +124,7 @@ async def test_a_plain_chat_passes() -> None:
     answer = await engine.answer(CHAT, body | {"__verbose": True, "grammar": "x", "id_slot": 1})
     assert isinstance(answer, dict)
     assert answer["choices"][0]["message"]["content"] == "Hello."
-    assert http.sent[0].json() == body
+    assert http.sent[0].json() == body | {"id_slot": 0, "cache_prompt": False}
 
 
 async def test_a_developers_message_is_a_systems_message() -> None:
@@ -159,10 +160,10 @@ async def test_streamed_text_arrives_whole_and_in_order(text: str) -> None:
 async def test_several_choices_are_counted_together() -> None:
     answer = await whole(FakeLlama(writes=["a", "bc", "def"]), CHAT, messages=HELLO, n=3)
     assert [choice["message"]["content"] for choice in answer["choices"]] == ["a", "bc", "def"]
-    assert answer["usage"] == {"prompt_tokens": 10, "completion_tokens": 6, "total_tokens": 16}
+    assert answer["usage"] == Usage(10, 6).as_json()
     options = {"include_usage": True}
     events = await streamed(FakeLlama(writes=["a", "bc"]), CHAT, messages=HELLO, n=2, stream_options=options)
-    assert events[-1]["usage"] == {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
+    assert events[-1]["usage"] == Usage(10, 3).as_json()
     assert sum("usage" in event for event in events) == 1
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from privity.engines.engine import Answer, Json
 from privity.engines.llama_cpp.choices import for_each_choice
+from privity.engines.llama_cpp.completion import Usage
 from privity.errors import EngineFailedError
 from privity.streams import Stream
 
@@ -34,7 +35,7 @@ class Asked:
 
     @staticmethod
     def _usage(number: int) -> Json:
-        return {"usage": {"prompt_tokens": 5, "completion_tokens": number + 1, "total_tokens": number + 6}}
+        return {"usage": Usage(5, number + 1, 2).as_json()}
 
     async def _events(self, number: int, body: Json) -> AsyncGenerator[Json]:
         self.open.add(number)
@@ -50,7 +51,7 @@ class Asked:
 def usage_of(n: int) -> Json:
     """Return the usage of `n` requests: the prompt counts once, as OpenAI has it."""
     completion = sum(range(1, n + 1))
-    return {"prompt_tokens": 5, "completion_tokens": completion, "total_tokens": 5 + completion}
+    return Usage(5, completion, 2).as_json()
 
 
 async def whole(asked: Asked, body: Json) -> Json:
@@ -125,7 +126,7 @@ async def test_each_prompt_has_its_choices_one_after_the_other(*, stream: bool) 
         usage = answer["usage"]
     assert indices == [0, 1, 2, 3]
     assert [each["prompt"] for each in asked.bodies] == ["x", "x", "y", "y"]
-    assert usage == {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20}
+    assert usage == Usage(10, 10, 4).as_json()
 
 
 async def test_a_list_of_tokens_is_one_prompt() -> None:

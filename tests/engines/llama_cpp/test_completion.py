@@ -23,7 +23,9 @@ def test_usage_is_sent_only_where_asked_for(body: dict[str, object], *, wanted: 
 
 
 def test_usage_adds_up() -> None:
-    assert Usage(3, 4).as_json() == {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+    details = {"cached_tokens": 2}
+    expected = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7, "prompt_tokens_details": details}
+    assert Usage(3, 4, 2).as_json() == expected
 
 
 def test_every_answer_and_every_call_has_an_id_of_its_own() -> None:

@@ -12,6 +12,8 @@ from privity.engines.llama_cpp.constrained import (
     fitting_value,
 )
 from privity.engines.llama_cpp.narrow_schema import narrow
+from privity.engines.llama_cpp.salted import SaltedCalls
+from privity.engines.llama_cpp.slots import Slots
 from privity.errors import ContextLengthError, EngineFailedError, InvalidRequestError
 from privity.testing.fake_http import FakeHttpClient, event_response
 from privity.testing.fake_llama import FakeLlama
@@ -23,7 +25,11 @@ YES_OR_NO = {"type": "boolean"}
 
 def generation_of(llama: FakeLlama) -> tuple[ConstrainedGeneration, FakeHttpClient]:
     http = FakeHttpClient(llama)
-    return ConstrainedGeneration(EngineConnection(http, "http://engine", 7.0), llama.context, "tiny"), http
+    connection = EngineConnection(http, "http://engine", 7.0)
+    slots = Slots(lambda: 0.0)
+    slots.grow(1)
+    calls = SaltedCalls(connection, slots, None, HELLO | {"model": "tiny"})
+    return ConstrainedGeneration(connection, calls, llama.context, "tiny"), http
 
 
 async def test_the_prompt_is_the_models_own_template_and_the_beginning_of_the_answer() -> None:
@@ -80,6 +86,8 @@ async def test_a_generation_sends_the_narrowed_schema_and_only_sampling_that_is_
         "stream": True,
         "temperature": 0,
         "seed": 3,
+        "id_slot": 0,
+        "cache_prompt": False,
     }
 
 

@@ -7,6 +7,7 @@ import pytest
 from privity.engines.connection import EngineConnection
 from privity.engines.engine import Json
 from privity.engines.llama_cpp.adapter import LlamaCppEngine
+from privity.engines.llama_cpp.completion import Usage
 from privity.engines.llama_cpp.forced_call import ATTEMPTS, NAME_TOKENS, Forced, forced_choice
 from privity.errors import EngineFailedError, InvalidRequestError
 from privity.testing.fake_http import FakeHttpClient
@@ -81,11 +82,7 @@ async def test_a_required_call_chooses_a_tool_and_then_writes_its_arguments() ->
     assert writing["prompt"] == choosing["prompt"] + '"weather", "arguments": '
     assert set(writing["json_schema"]["properties"]) == {"city", "days"}
     prompt, completion = len(choosing["prompt"]), len('"weather"' + FITS)
-    assert answer["usage"] == {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-    }
+    assert answer["usage"] == Usage(prompt, completion).as_json()
 
 
 async def test_with_one_tool_there_is_nothing_to_choose() -> None:

@@ -21,7 +21,7 @@ from privity.errors import (
     UpstreamUnreachableError,
 )
 from privity.roles.gateway.fleet import GRACE_SECONDS, PUBLISH_SECONDS, Fleet
-from privity.roles.gateway.health import FALL, PENALTY_SECONDS, RISE
+from privity.roles.gateway.health import FAILED_ANSWERS, FALL, PENALTY_SECONDS, RISE
 from privity.roles.gateway.replica import POLL_TIMEOUT
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, json_response
 from privity.testing.gateway_rig import START, full_answer
@@ -107,6 +107,23 @@ async def test_the_replica_with_the_least_to_do_is_picked(loads: tuple[int, int]
     for replica, load in zip(proxies.fleet.replicas, loads, strict=False):
         replica.in_flight = load
     assert proxies.fleet.pick(CHAT).url == picked
+
+
+async def test_a_shard_key_leads_to_one_replica_that_serves_well_and_without_one_the_load_decides() -> None:
+    proxies = Proxies(a=(CHAT,), b=(CHAT,), c=(EMBED,))
+    await proxies.poll()
+    key = "0123456789abcdef-AAAAAAAAAA"
+    home = proxies.fleet.pick(CHAT, key)
+    home.in_flight = 1
+    assert {proxies.fleet.pick(CHAT, key + turn) for turn in ("", "A", "AB")} == {home}
+    away = proxies.fleet.pick(CHAT)
+    assert (away is home, away.url in (A, B)) == (False, True)
+    for _ in range(FAILED_ANSWERS):
+        home.health.answer_failed(proxies.seconds)
+    assert proxies.fleet.pick(CHAT, key) is away
+    proxies.seconds += PENALTY_SECONDS
+    proxies.configure(draining=[away.url])
+    assert proxies.fleet.pick(CHAT, key) is home
 
 
 async def test_a_model_that_nobody_serves_cannot_be_picked() -> None:

@@ -13,11 +13,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from privity.engines.embedded.children import exit_with_parent
+from privity.engines.embedded.children import FAILED, READY, cores, exit_with_parent, silenced
 from privity.engines.embedded.gguf_header import BadHeaderError, GgufHeader, read_header
-
-READY = "ready"
-FAILED = "failed"
 
 CONTEXT = 4096
 """Tokens of one request where the user names no number: what a laptop's memory takes for any small model."""
@@ -25,8 +22,8 @@ CONTEXT = 4096
 PARALLEL = 2
 """Requests that are generated at the same time."""
 
-PROMPT_CACHE_MEBIBYTES = 256
-"""Memory for prompts that may come again; llama.cpp's own default is 8 GiB."""
+PROMPT_CACHE_MEBIBYTES = 0
+"""Memory for prompts that may come again, besides the slots: one for all of them would mix up cache salts."""
 
 _EMBEDDING_ARCHITECTURES = frozenset(
     {"bert", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert"}
@@ -72,7 +69,7 @@ def _parameters(job: Job, header: GgufHeader) -> Any:
     parameters.use_jinja = True
     parameters.n_parallel = PARALLEL
     parameters.cache_ram_mib = PROMPT_CACHE_MEBIBYTES
-    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = _cores()
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = cores()
     context = min(job.context or CONTEXT, header.context_length or CONTEXT)
     parameters.n_ctx = context * PARALLEL
     if embeds(header):
@@ -85,22 +82,15 @@ def _parameters(job: Job, header: GgufHeader) -> Any:
         parameters.chat_template = template
     if job.mmproj is not None:
         parameters.mmproj.path = job.mmproj
+        parameters.video_ffmpeg_bin_dir = os.devnull  # no other program ever gets what an image claims to be
     return parameters
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def main() -> int:
     """Serve until told to stop; return the exit status."""
     job = Job(**json.loads(sys.argv[1]))
     exit_with_parent()
-    output = os.fdopen(os.dup(1), "w")
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)  # the engine's log may hold prompts
+    output = silenced()
     try:
         server = _start(job)
     except (OSError, RuntimeError, BadHeaderError):

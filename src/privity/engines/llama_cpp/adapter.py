@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from privity.engines.connection import EngineConnection
@@ -12,6 +13,10 @@ from privity.engines.llama_cpp.constrained import ConstrainedGeneration
 from privity.engines.llama_cpp.description import Description
 from privity.engines.llama_cpp.forced_call import forced_call, forced_choice
 from privity.engines.llama_cpp.found_calls import callable_names, with_calls_found
+from privity.engines.llama_cpp.images import checked, has_images, with_likely_cause
+from privity.engines.llama_cpp.native_chat import asked_for_stop, count_prompt, like_others
+from privity.engines.llama_cpp.salted import SaltedCalls
+from privity.engines.llama_cpp.slots import SlotTables
 from privity.engines.llama_cpp.structured import structured_answer, wanted_schema
 from privity.errors import ContextLengthError, EngineFailedError, InvalidRequestError, UnavailableError
 
@@ -45,10 +50,15 @@ class LlamaCppEngine:
     Args:
         connection: the server.
         now: Unix seconds.
+        slots: what is known of its slots.
     """
 
-    def __init__(self, connection: EngineConnection, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, connection: EngineConnection, now: Callable[[], float] = time.time, slots: SlotTables | None = None
+    ) -> None:
         self._connection = connection
+        self._slots = slots or SlotTables()
+        self._slots.find_out_again()
         self._description = Description(connection, now)
 
     async def describe(self) -> tuple[EngineModel, ...]:
@@ -61,38 +71,46 @@ class LlamaCppEngine:
 
     async def count_tokens(self, chat: Json, /) -> int:
         """Return the tokens of a chat's prompt; raises as `Engine.count_tokens`."""
-        chat = chat | {"messages": [_plain_message(message) for message in chat["messages"]]}
-        return (await self._generation(chat).render(chat)).tokens
+        chat = chat | {"messages": checked([_plain_message(message) for message in chat["messages"]])}
+        counting = count_prompt(self._connection, chat)
+        counted = await (with_likely_cause(counting) if has_images(chat) else counting)
+        if counted is None and has_images(chat):
+            raise InvalidRequestError(
+                "This model's engine doesn't count the tokens of images: leave them out.", param="messages"
+            )
+        return counted or (await self._generation(self._calls(None, chat), chat).render(chat)).tokens
 
     async def answer(self, endpoint: str, body: Body) -> Answer:
         """Carry out one request; raises as `Engine.answer`."""
         given = require_json(endpoint, body, OPENAI_ENDPOINTS)
         known = values_of({key: value for key, value in given.items() if key in _UNDERSTOOD})
+        salt: str | None = values_of({"salt": given.get("cache_salt")})["salt"]
         match endpoint:
             case "/v1/embeddings":
                 return await self._embed(known)
             case "/v1/chat/completions":
-                return await for_each_choice(self._chat, known)
+                return await for_each_choice(partial(self._chat, salt), known)
             case _:
                 _check_completion(known)
-                return await for_each_choice(self._complete, known)
+                return await for_each_choice(partial(self._complete, salt), known)
 
-    async def _complete(self, body: Json) -> Answer:
-        answer = await self._native("/v1/completions", body)
+    async def _complete(self, salt: str | None, body: Json) -> Answer:
+        answer = await self._native("/v1/completions", body, self._calls(salt, body))
         return answer if isinstance(answer, dict) else with_usage_apart(answer, wanted=wants_usage(body))
 
-    async def _chat(self, body: Json) -> Answer:
-        body = body | {"messages": [_plain_message(message) for message in body["messages"]]}
+    async def _chat(self, salt: str | None, body: Json) -> Answer:
+        body = body | {"messages": checked([_plain_message(message) for message in body["messages"]])}
+        calls = self._calls(salt, body)
         forced = forced_choice(body)
         schema = wanted_schema(body)
-        if (forced or schema) and _has_media(body):
+        if (forced or schema) and has_images(body):
             raise InvalidRequestError(
                 "This engine takes images without a forced `tool_choice` and without a JSON `response_format`.",
                 param="messages",
                 code="unsupported_parameter",
             )
         if forced is not None:
-            completion = await forced_call(self._generation(body), body, forced, body["model"])
+            completion = await forced_call(self._generation(calls, body), body, forced, body["model"])
             if not body.get("stream"):
                 return completion
             return as_events(completion, with_usage=wants_usage(body))
@@ -101,20 +119,26 @@ class LlamaCppEngine:
                 raise InvalidRequestError(
                     "This engine takes `tools` or a JSON `response_format`, not both.", param="response_format"
                 )
-            return await structured_answer(self._generation(body), body, schema, body["model"])
-        return with_calls_found(await self._native(_CHAT, body), callable_names(body))
+            return await structured_answer(self._generation(calls, body), body, schema, body["model"])
+        answer = self._native(_CHAT, asked_for_stop(body), calls)
+        answered = await (with_likely_cause(answer) if has_images(body) else answer)
+        return with_calls_found(like_others(answered, body), callable_names(body))
 
-    def _generation(self, body: Json) -> ConstrainedGeneration:
+    def _calls(self, salt: str | None, body: Json) -> SaltedCalls:
+        model: str = body["model"]
+        slots = self._slots.of(model, self._description.slots_of(model))
+        return SaltedCalls(self._connection, slots, salt, body)
+
+    def _generation(self, calls: SaltedCalls, body: Json) -> ConstrainedGeneration:
         model: str = body["model"]
         context = self._description.context_of(model)
         if context is None:
             raise UnavailableError("This model was never loaded yet: a plain request loads it.", param="model")
-        return ConstrainedGeneration(self._connection, context, model)
+        return ConstrainedGeneration(self._connection, calls, context, model)
 
-    async def _native(self, endpoint: str, body: Json) -> Answer:
-        if body.get("stream"):
-            return await self._connection.events(endpoint, body)
-        return await self._connection.call(endpoint, body)
+    @staticmethod
+    async def _native(endpoint: str, body: Json, calls: SaltedCalls) -> Answer:
+        return await (calls.events if body.get("stream") else calls.call)(endpoint, body)
 
     async def _embed(self, body: Json) -> Json:
         try:
@@ -158,11 +182,6 @@ def _plain_message(message: Json) -> Json:
             for call in plain["tool_calls"]
         ]
     return plain
-
-
-def _has_media(body: Json) -> bool:
-    contents = [message["content"] for message in body["messages"] if isinstance(message.get("content"), list)]
-    return any(part["type"] != "text" for content in contents for part in content)
 
 
 def _check_completion(body: Json) -> None:

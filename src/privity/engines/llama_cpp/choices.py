@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 from privity.engines.engine import Answer, Json
+from privity.engines.llama_cpp.completion import Usage
 from privity.streams import Stream, owning
 
 AnswerOne = Callable[[Json], Awaitable[Answer]]
@@ -48,7 +49,8 @@ def _total(usages: list[Json | None], count: int) -> Json:
     known = [usage or {} for usage in usages]
     prompt = sum(usage.get("prompt_tokens", 0) for usage in known[::count])
     completion = sum(usage.get("completion_tokens", 0) for usage in known)
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    details = [usage.get("prompt_tokens_details") or {} for usage in known[::count]]
+    return Usage(prompt, completion, sum(each.get("cached_tokens", 0) for each in details)).as_json()
 
 
 @owning

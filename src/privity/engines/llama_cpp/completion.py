@@ -17,11 +17,17 @@ class Usage:
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+    """Those of the prompt that were in the engine's cache."""
 
     def as_json(self) -> Json:
         """Return OpenAI's `usage` object."""
-        total = self.prompt_tokens + self.completion_tokens
-        return {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens, "total_tokens": total}
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +53,9 @@ class Head:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         return self._object("chat.completion.chunk", [choice])
 
-    def usage_chunk(self, usage: Usage) -> Json:
+    def usage_chunk(self, usage: Json) -> Json:
         """Return the chunk that `stream_options.include_usage` asks for."""
-        return self._object("chat.completion.chunk", []) | {"usage": usage.as_json()}
+        return self._object("chat.completion.chunk", []) | {"usage": usage}
 
     def _object(self, kind: str, choices: list[Json]) -> Json:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices}
@@ -88,8 +94,7 @@ async def _as_events(completion: Json, *, with_usage: bool) -> AsyncGenerator[Js
     for chunk in message_chunks(head, choice["message"], choice["finish_reason"]):
         yield chunk
     if with_usage:
-        usage = completion["usage"]
-        yield head.usage_chunk(Usage(usage["prompt_tokens"], usage["completion_tokens"]))
+        yield head.usage_chunk(completion["usage"])
 
 
 @owning

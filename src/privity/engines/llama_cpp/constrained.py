@@ -16,6 +16,7 @@ from privity.engines.connection import EngineConnection
 from privity.engines.engine import Json
 from privity.engines.llama_cpp.narrow_schema import Schema, is_open_ended, narrow
 from privity.engines.llama_cpp.repair import closed
+from privity.engines.llama_cpp.salted import SaltedCalls
 from privity.errors import ContextLengthError, EngineFailedError, InvalidRequestError
 from privity.streams import Stream, owning
 
@@ -62,6 +63,8 @@ class Piece:
     """Tokens generated so far, this piece included; 0 before the last piece."""
     cut: bool = False
     """Whether generation ended because there was no room left."""
+    cached: int = 0
+    """Tokens of the prompt that were in the engine's cache; 0 before the last piece."""
 
 
 class ConstrainedGeneration:
@@ -69,12 +72,14 @@ class ConstrainedGeneration:
 
     Args:
         connection: the server.
+        calls: what generates for the request.
         context: tokens of prompt and answer together.
         model: the server's name for the model, by which a router finds it.
     """
 
-    def __init__(self, connection: EngineConnection, context: int, model: str) -> None:
+    def __init__(self, connection: EngineConnection, calls: SaltedCalls, context: int, model: str) -> None:
         self._connection = connection
+        self._calls = calls
         self._context = context
         self._model = model
 
@@ -118,7 +123,7 @@ class ConstrainedGeneration:
         budget = prompt.room if prompt.limited or not is_open_ended(narrowed) else min(prompt.room, OPEN_ENDED_TOKENS)
         sampling = {key: body[key] for key in _SAMPLING if body.get(key) is not None}
         asked = {"model": self._model, "prompt": prompt.text, "json_schema": narrowed, "n_predict": budget}
-        return _pieces(await self._connection.events("/completion", asked | {"stream": True} | sampling))
+        return _pieces(await self._calls.events("/completion", asked | {"stream": True} | sampling))
 
     async def whole(self, prompt: Prompt, schema: Schema, body: Json) -> Piece:
         """Return the whole answer under `schema` as one piece; raises as `stream`."""
@@ -126,7 +131,7 @@ class ConstrainedGeneration:
         async with aclosing(await self.stream(prompt, schema, body)) as pieces:
             async for piece in pieces:
                 texts.append(piece.text)
-        return Piece("".join(texts), piece.tokens, piece.cut)
+        return Piece("".join(texts), piece.tokens, piece.cut, piece.cached)
 
 
 @owning
@@ -134,10 +139,16 @@ async def _pieces(events: Stream[Json]) -> AsyncGenerator[Piece]:
     async for event in events:
         text = str(event.get("content", ""))
         if event.get("stop"):
-            yield Piece(text, int(event.get("tokens_predicted", 0)), event.get("stop_type") == "limit")
+            is_cut = event.get("stop_type") == "limit"
+            yield Piece(text, int(event.get("tokens_predicted", 0)), is_cut, _cached(event.get("timings")))
             return
         yield Piece(text, 0)
     raise EngineFailedError("The engine broke off its answer.")
+
+
+def _cached(timings: Any) -> int:
+    count = timings.get("cache_n") if isinstance(timings, dict) else None
+    return count if isinstance(count, int) else 0
 
 
 def compile_schema(schema: Any, param: str) -> jsonschema_rs.Validator:

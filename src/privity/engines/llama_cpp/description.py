@@ -6,6 +6,7 @@ loads a model: every question goes with `autoload=false`.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import quote
 
@@ -71,6 +72,7 @@ class _Props(msgspec.Struct):
     chat_template_caps: _Caps = msgspec.field(default_factory=_Caps)
     modalities: _Modalities = msgspec.field(default_factory=_Modalities)
     model_ftype: str | None = None
+    total_slots: int = 1
 
 
 class _RouterProps(msgspec.Struct):
@@ -84,6 +86,16 @@ class _Vector(msgspec.Struct):
 
 class _Vectors(msgspec.Struct):
     data: Annotated[list[_Vector], msgspec.Meta(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a model."""
+
+    meta: _Meta | None
+    model: EngineModel
+    slots: int
+    """Requests that the server carries out at the same time."""
 
 
 class Description:
@@ -103,13 +115,17 @@ class Description:
         self._now = now
         self._rows: list[_Row] = []
         self._models: tuple[EngineModel, ...] = ()
-        self._known: dict[str, tuple[_Meta | None, EngineModel]] = {}
+        self._known: dict[str, _Known] = {}
 
     def context_of(self, name: str) -> int | None:
         """Return the tokens of a model's context; None for a router's model that was never seen loaded."""
         if name in self._known:
-            return self._known[name][1].context_length
+            return self._known[name].model.context_length
         return self._models[0].context_length if self._models and self._rows[0].status is None else None
+
+    def slots_of(self, name: str) -> int:
+        """Return how many slots a model has: at least one, and the rest of them where that was seen."""
+        return max(1, self._known[name].slots) if name in self._known else 1
 
     async def ask(self) -> tuple[EngineModel, ...]:
         """Return what it serves now; raises as `Engine.describe`."""
@@ -122,9 +138,9 @@ class Description:
         return self._models
 
     async def _single(self, rows: list[_Row]) -> tuple[EngineModel, ...]:
-        models = [await self._ask_model(row, "", "") for row in rows]
-        self._known = {model.name: (None, model) for model in models}
-        return tuple(models)
+        known = [await self._ask_model(row, "", "") for row in rows]
+        self._known = {each.model.name: each for each in known}
+        return tuple(each.model for each in known)
 
     async def _routed(self, rows: list[_Row]) -> tuple[EngineModel, ...]:
         router = await self._connection.ask_for(_RouterProps, "GET", "/props")
@@ -145,19 +161,19 @@ class Description:
 
     async def _learn(self, row: _Row) -> bool:
         """Ask about a loaded model that is not known yet; return whether it is known now."""
-        if row.id in self._known and self._known[row.id][0] == row.meta:
+        if row.id in self._known and self._known[row.id].meta == row.meta:
             return True
         query = f"?model={quote(row.id, safe='')}&autoload=false"
         try:
-            self._known[row.id] = row.meta, await self._ask_model(row, query, "?autoload=false")
+            self._known[row.id] = await self._ask_model(row, query, "?autoload=false")
         except UpstreamProtocolError:
             return False  # it may have been unloaded in between
         return True
 
     def _known_as(self, name: str) -> EngineModel:
-        return self._known[name][1] if name in self._known else EngineModel(name, ())
+        return self._known[name].model if name in self._known else EngineModel(name, ())
 
-    async def _ask_model(self, row: _Row, props_query: str, query: str) -> EngineModel:
+    async def _ask_model(self, row: _Row, props_query: str, query: str) -> _Known:
         props = await self._connection.ask_for(_Props, "GET", "/props" + props_query)
         length = await self._vector_length(row.id, query)
         if length is None:
@@ -165,7 +181,7 @@ class Description:
         else:
             evidence = evidence_for(("embed",) if length > 1 else (), "probed", int(self._now()))
         settings = props.default_generation_settings
-        return EngineModel(
+        model = EngineModel(
             name=row.id,
             tasks=tuple(each.task for each in evidence),
             context_length=number(settings.n_ctx),
@@ -173,6 +189,7 @@ class Description:
             facts=_facts(row.meta or _Meta(), props),
             evidence=evidence,
         )
+        return _Known(row.meta, model, props.total_slots)
 
     async def _vector_length(self, name: str, query: str) -> int | None:
         """Return how many numbers the embedding of one token has; None where the server says that it doesn't embed.

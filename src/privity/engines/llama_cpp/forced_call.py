@@ -9,7 +9,7 @@ import jsonschema_rs
 from privity.engines.engine import Json
 from privity.engines.llama_cpp.called_in_text import TextCall
 from privity.engines.llama_cpp.completion import Head, Usage, tool_call
-from privity.engines.llama_cpp.constrained import ConstrainedGeneration, Prompt, compile_schema, fitting_value
+from privity.engines.llama_cpp.constrained import ConstrainedGeneration, Piece, Prompt, compile_schema, fitting_value
 from privity.errors import EngineFailedError, InvalidRequestError
 
 ATTEMPTS = 3
@@ -81,19 +81,21 @@ async def forced_call(generation: ConstrainedGeneration, body: Json, forced: For
         raise InvalidRequestError(f"`tool_choice` names `{name}`, which `tools` doesn't declare.", param="tool_choice")
     greedy = {"temperature": 0} | {key: value for key, value in body.items() if value is not None}
     opening = await generation.render(body, _OPENING)
-    spent = 0
-    if name is None:
-        name, spent = await _choose(generation, opening, list(tools), greedy)
+    chosen: Piece | None = None
+    if name is None and len(tools) > 1:
+        name, chosen = await _choose(generation, opening, list(tools), greedy)
+    name = name or next(iter(tools))
+    spent = chosen.tokens if chosen is not None else 0
     inside = f'{json.dumps(name)}, "arguments": '
     prompt = Prompt(opening.text + inside, opening.tokens, max(1, opening.room - spent), limited=opening.limited)
-    arguments, tokens, finish = await _arguments(generation, prompt, tools[name], greedy)
-    message = {"role": "assistant", "content": None, "tool_calls": [tool_call(TextCall(name, arguments))]}
-    return Head.new(model).whole(message, finish, Usage(opening.tokens, spent + tokens))
+    arguments, finish = await _arguments(generation, prompt, tools[name], greedy)
+    message = {"role": "assistant", "content": None, "tool_calls": [tool_call(TextCall(name, arguments.text))]}
+    cached = min((chosen or arguments).cached, opening.tokens)  # the name of the function may be cached, too
+    usage = Usage(opening.tokens, spent + arguments.tokens, cached)
+    return Head.new(model).whole(message, finish, usage)
 
 
-async def _choose(generation: ConstrainedGeneration, prompt: Prompt, names: list[str], body: Json) -> tuple[str, int]:
-    if len(names) == 1:
-        return names[0], 0
+async def _choose(generation: ConstrainedGeneration, prompt: Prompt, names: list[str], body: Json) -> tuple[str, Piece]:
     short = Prompt(prompt.text, prompt.tokens, NAME_TOKENS)
     chosen = await generation.whole(short, {"enum": names}, body)
     try:
@@ -102,24 +104,25 @@ async def _choose(generation: ConstrainedGeneration, prompt: Prompt, names: list
         raise EngineFailedError("The model did not choose a tool.", code="model_output_invalid") from error
     if name not in names:
         raise EngineFailedError("The model did not choose a tool.", code="model_output_invalid")
-    return name, chosen.tokens
+    return name, chosen
 
 
-async def _arguments(generation: ConstrainedGeneration, prompt: Prompt, tool: Tool, body: Json) -> tuple[str, int, str]:
-    """Return the arguments' text, the tokens of all tries, and the finish reason."""
-    spent = 0
+async def _arguments(generation: ConstrainedGeneration, prompt: Prompt, tool: Tool, body: Json) -> tuple[Piece, str]:
+    """Return the arguments, with the tokens of all tries and what the first found cached, and the finish reason."""
+    spent = cached = 0
     for attempt in range(ATTEMPTS):
         # A second greedy try would repeat the first one.
         varied = body if attempt == 0 else body | {"temperature": 0.4 * attempt, "seed": attempt}
         piece = await generation.whole(prompt, tool.parameters, varied)
         spent += piece.tokens
+        cached = piece.cached if attempt == 0 else cached
         fits, text = fitting_value(piece, tool.validator)
         if fits:
-            return text, spent, "tool_calls"
+            return Piece(text, spent, cached=cached), "tool_calls"
         if piece.cut or spent > MAX_SPENT:
             break
     if piece.cut and prompt.limited:
-        return piece.text, spent, "length"
+        return Piece(piece.text, spent, cached=cached), "length"
     raise EngineFailedError(
         f"The model could not produce arguments that fit the schema of `{tool.name}`.",
         code="model_output_invalid",

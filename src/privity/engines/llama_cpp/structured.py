@@ -52,7 +52,7 @@ async def structured_answer(generation: ConstrainedGeneration, body: Json, schem
         raise _misfit()
     message = {"role": "assistant", "content": text, "refusal": None}
     finish = "length" if piece.cut else "stop"
-    return Head.new(model).whole(message, finish, Usage(prompt.tokens, piece.tokens))
+    return Head.new(model).whole(message, finish, Usage(prompt.tokens, piece.tokens, piece.cached))
 
 
 @owning
@@ -70,7 +70,7 @@ async def _events(
         raise _misfit()
     yield head.chunk({}, "length" if piece.cut else "stop")
     if with_usage:
-        yield head.usage_chunk(Usage(prompt.tokens, piece.tokens))
+        yield head.usage_chunk(Usage(prompt.tokens, piece.tokens, piece.cached).as_json())
 
 
 def _misfit() -> EngineFailedError:

@@ -11,6 +11,7 @@ from privity.catalogue.declared import Declared
 from privity.catalogue.model import Model, Status
 from privity.errors import UnavailableError
 from privity.http import HttpClient
+from privity.roles.gateway.affinity import Affinity
 from privity.roles.gateway.records import CHOICE, Records
 from privity.roles.gateway.replica import Replica
 from privity.transport.clock import utc_now
@@ -52,6 +53,7 @@ class Fleet:
         self.clock = clock
         self._now = now
         self._records = Records()
+        self._affinity = Affinity()
         self._seen: list[tuple[tuple[Model, ...], Status]] | None = None
         self._publish_again_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -163,8 +165,11 @@ class Fleet:
                 param="model",
             )
 
-    def pick(self, model: Model) -> Replica:
-        """Return the replica of a model that has the least to do; one that failed lately only where there is no other.
+    def pick(self, model: Model, shard_key: str | None = None) -> Replica:
+        """Return a replica of a model; one that failed lately only where there is no other.
+
+        Without a shard key it is the one that has the least to do; with one, the one that may have the prompt's
+        beginning in a cache, where it hasn't too much to do.
 
         Raises:
             UnavailableError: none serves it.
@@ -173,7 +178,13 @@ class Fleet:
         serving = [replica for replica in self.replicas if replica.find(model.id) is not None]
         if not serving:
             raise UnavailableError(f"The model `{model.id}` is not available at the moment.", param="model")
-        return min(serving, key=lambda each: (CHOICE[each.health.status(now)], each.in_flight))
+        choice = min(CHOICE[each.health.status(now)] for each in serving)
+        best = [each for each in serving if CHOICE[each.health.status(now)] == choice]
+        if shard_key is None:
+            return min(best, key=lambda each: each.in_flight)
+        by_url = {each.url: each for each in best}
+        loads = {each.url: each.in_flight for each in best}
+        return by_url[self._affinity.choose(model.id, shard_key, loads)]
 
     def health_of(self, model: Model) -> dict[str, float | int]:
         """Return how many replicas serve a model, and the age in seconds of the latest word from one of them."""

@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from contextlib import AsyncExitStack
+from urllib.parse import quote
 
 from privity.catalogue.catalogue import require_task
 from privity.catalogue.model import Model
@@ -14,6 +15,8 @@ from privity.protocol.exchange import Random
 from privity.protocol.request_id import RANDOM_BYTES, loggable, uuid7
 from privity.protocol.routed_model import HEADER as ROUTED_MODEL
 from privity.protocol.routed_model import MEANS, RoutedModel
+from privity.protocol.shard_key import HEADER as SHARD_KEY
+from privity.protocol.shard_key import read_shard_key
 from privity.roles.gateway.fleet import Fleet
 from privity.roles.gateway.models import GatewayModels
 from privity.roles.gateway.replica import Replica
@@ -78,17 +81,34 @@ class Forwarder:
         asked = _target_model(request.headers)
         model = self._fleet.find(asked, view)
         require_task(model, asked, request.path)
-        replica = self._fleet.pick(model)
+        replica = self._fleet.pick(model, read_shard_key(header(request.headers, SHARD_KEY)))
+        own, lifecycle = _routed(asked, model, replica), lifecycle_headers(model.lifecycle)
+        return await self.send_to(replica, request, own, lifecycle)
+
+    async def send_to(
+        self, replica: Replica, request: Request, own: Headers = (), remarks: Headers = (), limit: int = MAX_BODY
+    ) -> Reply | StreamReply:
+        """Send a request to a replica, and return the answer as it comes.
+
+        Args:
+            replica: where to.
+            request: what to send.
+            own: headers that it gets besides those of the client.
+            remarks: headers that the answer gets besides its own.
+            limit: bytes of the body.
+
+        Raises:
+            ApiError: no answer.
+        """
         request_id = uuid7(time.time_ns() // 1_000_000, self._random(RANDOM_BYTES))
         _log(request, request_id, replica)
         async with AsyncExitStack() as held:
             place = _Place(replica)
             held.push_async_callback(place.aclose)
-            own = [(REQUEST_ID, request_id.encode()), *_routed(asked, model, replica)]
-            reply = await self._forward(request, replica, own)
+            reply = await self._forward(request, replica, [(REQUEST_ID, request_id.encode()), *own], limit)
             self._note(replica, reply.status)
             headers = [each for each in reply.headers if each[0] != REQUEST_ID]
-            headers += [(REQUEST_ID, request_id.encode()), *lifecycle_headers(model.lifecycle)]
+            headers += [(REQUEST_ID, request_id.encode()), *remarks]
             if isinstance(reply, Reply):
                 return Reply(reply.status, headers, reply.body)
             held.pop_all()
@@ -101,13 +121,13 @@ class Forwarder:
         else:
             replica.health.answered(now)
 
-    async def _forward(self, request: Request, replica: Replica, own: Headers) -> Reply | StreamReply:
+    async def _forward(self, request: Request, replica: Replica, own: Headers, limit: int) -> Reply | StreamReply:
         length = request.content_length
         small = length is not None and length <= MAX_WHOLE_BODY
-        body = await request.body(MAX_BODY) if small else request.stream(MAX_BODY)
+        body = await request.body(limit) if small else request.stream(limit)
         headers = [each for each in request.headers if each[0] in _PASSED_ON]
         headers += own
-        url = replica.url + request.path
+        url = replica.url + quote(request.path)
         try:
             return await forward(
                 self._http,
