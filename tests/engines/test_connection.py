@@ -296,6 +296,23 @@ async def test_a_stream_of_anthropics_ends_with_its_last_event(after: list[bytes
     assert http.answers[0].closed
 
 
+@pytest.mark.parametrize("last", ["response.completed", "response.incomplete"])
+@pytest.mark.parametrize("after", [[], [b"data: [DONE]\n\n"], [UpstreamProtocolError("cut")]])
+async def test_a_response_ends_with_its_last_event(last: str, after: list[bytes | UpstreamError]) -> None:
+    connection, http = answering(FakeResponse(200, STREAM, [*anthropic("response.created", last), *after]))
+    events = [event async for event in await connection.events("/v1/responses", BODY)]
+    assert events == [{"type": "response.created"}, {"type": last}]
+    assert http.answers[0].closed
+
+
+@pytest.mark.parametrize("last", ["response.failed", "error", "response.in_progress"])
+async def test_a_response_that_fails_or_is_cut_is_an_error(last: str) -> None:
+    connection, http = answering(FakeResponse(200, STREAM, anthropic("response.created", last)))
+    with pytest.raises(EngineFailedError):
+        _ = [event async for event in await connection.events("/v1/responses", BODY)]
+    assert http.answers[0].closed
+
+
 @pytest.mark.parametrize("end", [[], [b"data: [DONE]\n\n"], [UpstreamProtocolError("cut")]])
 async def test_a_stream_of_anthropics_without_it_is_an_error(end: list[bytes | UpstreamError]) -> None:
     connection, http = answering(FakeResponse(200, STREAM, [*anthropic("message_start"), *end]))

@@ -2,13 +2,15 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from privity.catalogue.model import Evidence, Facts
 from privity.engines.connection import EngineConnection
 from privity.engines.ollama import OllamaEngine
-from privity.errors import UpstreamProtocolError
+from privity.errors import InvalidRequestError, UpstreamProtocolError
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, json_response
+from privity.testing.pictures import GIF, JPEG, data_url, image_part
 
 
 class Ollama:
@@ -100,8 +102,29 @@ async def test_what_is_no_ollama_is_an_upstream_error() -> None:
 
 async def test_requests_go_to_the_openai_endpoints() -> None:
     engine, http = engine_of(Ollama())
-    assert await engine.answer("/v1/embeddings", {"model": "m"}) == {"id": 1}
+    assert await engine.answer("/v1/embeddings", {"model": "m", "messages": 1}) == {"id": 1}
     assert http.sent[0].url == "http://engine/v1/embeddings"
+
+
+@pytest.mark.parametrize("raw", [True, False])
+async def test_images_go_as_data_urls_and_the_rest_as_it_is(*, raw: bool) -> None:
+    engine, http = engine_of(Ollama())
+    messages = [{"role": "user", "content": [image_part(data_url(JPEG, "png"))]}]
+    body = {"model": "m", "x": 1, "messages": msgspec.Raw(msgspec.json.encode(messages)) if raw else messages}
+    assert await engine.answer("/v1/chat/completions", body) == {"id": 1}
+    sent = [{"role": "user", "content": [image_part(data_url(JPEG, "jpeg"))]}]
+    assert http.sent[0].json() == {"model": "m", "x": 1, "messages": sent}
+
+
+@pytest.mark.parametrize("url", ["https://example.org/a.png", data_url(GIF, "gif")])
+async def test_images_that_it_does_not_take_are_refused_before_it_sees_them(url: str) -> None:
+    engine, http = engine_of(Ollama())
+    with pytest.raises(InvalidRequestError) as caught:
+        await engine.answer(
+            "/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": [image_part(url)]}]}
+        )
+    assert caught.value.param == "messages[0].content"
+    assert http.sent == []
 
 
 async def test_recorded_answers_give_tasks_context_and_facts(recorded: Callable[[str], Any]) -> None:

@@ -9,7 +9,14 @@ from privity.catalogue.model import TASKS, Evidence
 from privity.engines.connection import EngineConnection
 from privity.engines.engine import EngineModel, evidence_for
 from privity.engines.openai_compatible import OpenAICompatibleEngine
-from privity.errors import EngineFailedError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
+from privity.errors import (
+    EngineFailedError,
+    NotSupportedError,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamTimeoutError,
+    WrongTaskError,
+)
 from privity.protocol.multipart import Part, parse_form
 from privity.streams import Stream
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, event_response, json_response
@@ -88,13 +95,18 @@ async def test_a_question_that_fails_is_asked_again(routes: FakeResponse | Excep
     assert (await engine.describe())[0].tasks == ("embed",)
 
 
-async def test_declared_tasks_count_and_nothing_is_asked() -> None:
-    engine, http = engine_of(Some(), "generate", "vision")
+@pytest.mark.parametrize(
+    "routes", [json_response({"paths": {"/v1/embeddings": {}}}), json_response({}, 503), UpstreamTimeoutError("busy")]
+)
+async def test_declared_tasks_count_and_only_routes_are_asked_for(routes: FakeResponse | Exception) -> None:
+    server = Some()
+    server.routes = routes
+    engine, http = engine_of(server, "generate", "vision")
     (model,) = await engine.describe()
     assert model.tasks == ("generate", "vision")
     assert model.evidence == (Evidence("generate", "declared"), Evidence("vision", "declared"))
     assert model.untold == ()
-    assert [urlsplit(sent.url).path for sent in http.sent] == ["/v1/models"]
+    assert [urlsplit(sent.url).path for sent in http.sent] == ["/v1/models", "/openapi.json"]
 
 
 async def test_routes_are_asked_for_only_when_the_list_changes() -> None:
@@ -196,3 +208,35 @@ async def test_an_engine_that_answers_a_streaming_request_whole_has_failed() -> 
             "/v1/completions", {"stream": True}
         )
     assert server.answers[0].closed
+
+
+@pytest.mark.parametrize("body", [{"model": "m"}, {"model": "m", "stream": True}, [Part("model", b"m")]])
+@pytest.mark.parametrize("status", [404, 405])
+async def test_a_route_that_is_not_there_is_not_supported(status: int, body: Any) -> None:
+    server = FakeHttpClient(lambda _request: json_response({"detail": "Not Found"}, status))
+    engine = OpenAICompatibleEngine(EngineConnection(server, "http://e", 1))
+    with pytest.raises(NotSupportedError, match="/v1/audio/transcriptions") as caught:
+        await engine.answer("/v1/audio/transcriptions", body)
+    assert caught.value.status == 501
+    with pytest.raises(EngineFailedError):  # all engines have this one: something else is not there
+        await engine.answer("/v1/completions", {"model": "m"})
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_an_engine_that_can_not_translate_speech_says_so_of_the_model(status: int) -> None:
+    server = FakeHttpClient(lambda _request: json_response({"detail": "Not Found"}, status))
+    engine = OpenAICompatibleEngine(EngineConnection(server, "http://e", 1))
+    with pytest.raises(WrongTaskError) as caught:
+        await engine.answer("/v1/audio/translations", [Part("model", b"m")])
+    assert (caught.value.status, caught.value.param) == (400, "model")
+
+
+async def test_routes_say_what_else_it_has() -> None:
+    server = Some()
+    server.routes = json_response({"paths": {"/v1/messages/count_tokens": {}}})
+    engine, _ = engine_of(server)
+    assert not engine.has("/v1/messages/count_tokens")
+    await engine.describe()
+    assert engine.has("/v1/messages/count_tokens")
+    assert not engine.has("/v1/messages")
+    assert engine.has("/v1/chat/completions")

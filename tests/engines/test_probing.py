@@ -13,7 +13,8 @@ from privity.catalogue.model import TASKS, Evidence
 from privity.engines.connection import EngineConnection
 from privity.engines.engine import Answer, Body, EngineModel, evidence_for
 from privity.engines.openai_compatible import OpenAICompatibleEngine
-from privity.engines.probes import CALLS, SAMPLE_RATE, silence, white_pixel
+from privity.engines.pictures import Picture, measured
+from privity.engines.probes import CALLS, SAMPLE_RATE, SQUARE_SIDE, silence, white_square
 from privity.engines.probing import ProbedEngine
 from privity.errors import EngineFailedError, UpstreamError, UpstreamTimeoutError, UpstreamUnreachableError
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, json_response
@@ -317,6 +318,6 @@ def test_the_sound_is_half_a_second() -> None:
         assert (sound.getframerate(), sound.getnframes(), sound.getnchannels()) == (SAMPLE_RATE, SAMPLE_RATE // 2, 1)
 
 
-def test_the_picture_is_a_png() -> None:
-    assert white_pixel().startswith(b"\x89PNG\r\n\x1a\n")
-    assert white_pixel().endswith(b"IEND\xaeB`\x82")
+def test_the_picture_is_a_png_of_a_size_that_every_model_takes() -> None:
+    assert measured(white_square()) == Picture("png", SQUARE_SIDE, SQUARE_SIDE)
+    assert white_square().endswith(b"IEND\xaeB`\x82")

@@ -92,7 +92,15 @@ async def test_only_the_list_is_asked_for_as_long_as_it_stays(recorded: Recorded
     engine = SglangEngine(connection)
     for _ in range(3):
         await engine.describe()
-    assert [sent.url.removeprefix("http://engine") for sent in http.sent][3:] == ["/v1/models"] * 2
+    assert [sent.url.removeprefix("http://engine") for sent in http.sent][3:] == ["/openapi.json", *["/v1/models"] * 2]
+
+
+async def test_routes_say_what_else_it_has(recorded: Recorded, serving: Serving) -> None:
+    routes: Any = {"/openapi.json": {"paths": {"/v1/messages": {}, "/v1/messages/count_tokens": {}}}}
+    engine = SglangEngine(serving(pages_of(recorded, {}, {}) | routes)[0])
+    await engine.describe()
+    assert engine.has("/v1/messages/count_tokens")
+    assert not engine.has("/v1/messages")
 
 
 @pytest.mark.parametrize(

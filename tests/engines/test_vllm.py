@@ -7,8 +7,8 @@ from privity.catalogue.model import TASKS, Evidence, Facts
 from privity.engines.connection import EngineConnection
 from privity.engines.engine import EngineModel
 from privity.engines.vllm import VllmEngine
-from privity.errors import UpstreamTimeoutError
-from privity.testing.fake_http import FakeHttpClient
+from privity.errors import EngineFailedError, InvalidRequestError, NotSupportedError, UpstreamTimeoutError
+from privity.testing.fake_http import FakeHttpClient, json_response
 
 Recorded = Callable[[str], Any]
 Serving = Callable[[dict[str, Any]], tuple[EngineConnection, FakeHttpClient]]
@@ -63,6 +63,71 @@ async def test_routes_that_do_not_come_in_time_are_asked_for_again(recorded: Rec
         await engine.describe()
     pages["/openapi.json"] = recorded("vllm/openapi_embed")
     assert (await engine.describe())[0].tasks == ("embed",)
+
+
+async def described(pages: dict[str, Any], serving: Serving, recorded: Recorded) -> tuple[VllmEngine, FakeHttpClient]:
+    routes = {"/v1/models": recorded("vllm/models"), "/openapi.json": recorded("vllm/openapi_generate")}
+    connection, http = serving(routes | pages)
+    engine = VllmEngine(connection)
+    await engine.describe()
+    return engine, http
+
+
+CHAT = {
+    "model": "m",
+    "messages": [{"role": "user", "content": "x"}],
+    "tools": [{"type": "function"}],
+    "continue_final_message": True,
+    "add_generation_prompt": False,
+    "chat_template_kwargs": {"thinking": True},
+}
+
+
+async def test_tokens_are_counted_by_its_tokenizer(serving: Serving, recorded: Recorded) -> None:
+    answer = {"count": 7, "max_model_len": 4096, "tokens": [1] * 7}
+    engine, http = await described({"/tokenize": answer}, serving, recorded)
+    assert await engine.count_tokens(CHAT | {"max_tokens": 5, "cache_salt": "s"}) == 7
+    assert http.sent[-1].json() == CHAT
+
+
+@pytest.mark.parametrize("answer", [{}, {"count": -1}, {"count": "7"}])
+async def test_a_count_that_is_none_is_its_failure(answer: Any, serving: Serving, recorded: Recorded) -> None:
+    engine, _ = await described({"/tokenize": answer}, serving, recorded)
+    with pytest.raises(EngineFailedError):
+        await engine.count_tokens(CHAT)
+
+
+async def test_images_are_not_counted(serving: Serving, recorded: Recorded) -> None:
+    engine, http = await described({}, serving, recorded)
+    before = len(http.sent)
+    image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x"}}]}
+    with pytest.raises(InvalidRequestError, match="images"):
+        await engine.count_tokens({"model": "m", "messages": [image]})
+    assert len(http.sent) == before
+
+
+async def test_without_the_route_nothing_is_counted(serving: Serving, recorded: Recorded) -> None:
+    pages: list[Any] = [{"paths": {"/v1/chat/completions": {}}}, json_response({}, 404)]
+    for page in pages:
+        engine, _ = await described({"/openapi.json": page}, serving, recorded)
+        with pytest.raises(NotSupportedError, match="count"):
+            await engine.count_tokens(CHAT)
+
+
+async def test_its_own_messages_drop_the_salt_so_they_are_not_asked(serving: Serving, recorded: Recorded) -> None:
+    engine, _ = await described({}, serving, recorded)
+    assert not engine.has("/v1/messages")
+    assert not engine.has("/v1/messages/count_tokens")
+
+
+async def test_messages_that_take_a_salt_are_asked_and_count_their_tokens(serving: Serving, recorded: Recorded) -> None:
+    document = recorded("vllm/openapi_generate")
+    schema = {"properties": {"cache_salt": {"type": "string"}}}
+    content = {"application/json": {"schema": schema}}
+    document["paths"]["/v1/messages"] = {"post": {"requestBody": {"content": content}}}
+    engine, _ = await described({"/openapi.json": document}, serving, recorded)
+    assert engine.has("/v1/messages")
+    assert engine.has("/v1/messages/count_tokens")
 
 
 async def test_requests_pass_as_they_are(serving: Serving) -> None:

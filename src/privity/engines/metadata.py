@@ -8,8 +8,9 @@ import msgspec
 
 from privity.catalogue.model import MAX_NUMBER, in_order
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import EngineModel
+from privity.engines.engine import OPENAI_ENDPOINTS, EngineModel
 from privity.errors import UpstreamProtocolError
+from privity.protocol.endpoints import endpoint_of
 
 MAX_NAME = 512
 """Characters of a model's name: paths of files are the longest known."""
@@ -81,18 +82,59 @@ class Listed:
 
 class _OpenApi(msgspec.Struct):
     paths: dict[str, Any]
+    components: Any = None
 
 
-async def routed_tasks(connection: EngineConnection) -> tuple[str, ...] | None:
-    """Return the tasks that the engine's OpenAPI document has routes for; None where it shows no such document.
+class Routes:
+    """What an engine's OpenAPI document has routes for.
 
-    Raises:
-        UpstreamError: it doesn't say now whether it has one.
+    Args:
+        connection: to the engine.
     """
-    document = await find_page(connection, _OpenApi, "/openapi.json")
-    if document is None:
-        return None
-    return in_order(task for route, task in _TASK_OF_ROUTE.items() if route in document.paths)
+
+    def __init__(self, connection: EngineConnection) -> None:
+        self._connection = connection
+        self._usable: frozenset[str] = frozenset()
+
+    async def ask(self) -> tuple[str, ...] | None:
+        """Return the tasks that there are routes for; None where the engine shows no such document.
+
+        Raises:
+            UpstreamError: it doesn't say now whether it has one.
+        """
+        document = await find_page(self._connection, _OpenApi, "/openapi.json")
+        if document is None:
+            self._usable = frozenset()
+            return None
+        self._usable = frozenset(path for path in document.paths if _keeps_caches_apart(document, path))
+        return in_order(task for route, task in _TASK_OF_ROUTE.items() if route in document.paths)
+
+    def has(self, path: str) -> bool:
+        """Return whether the engine answers at a path itself, and keeps what Privity promises there.
+
+        A route whose requests should carry a `cache_salt` counts only where it takes one: vLLM's and SGLang's own
+        `/v1/messages` drop it, so that strangers would share a cache. Their `/v1/chat/completions` takes it.
+        """
+        return path in OPENAI_ENDPOINTS or path in self._usable
+
+
+def _keeps_caches_apart(document: _OpenApi, path: str) -> bool:
+    """Return whether a route's JSON requests have the salt that they should have, so far as the document says."""
+    endpoint = endpoint_of(path)
+    if endpoint is None or not endpoint.salted:
+        return True
+    schema = _within(document.paths, path, "post", "requestBody", "content", "application/json", "schema")
+    name = _within(schema, "$ref")
+    if isinstance(name, str):
+        schema = _within(document.components, "schemas", name.rpartition("/")[2])
+    return isinstance(_within(schema, "properties", "cache_salt"), dict)
+
+
+def _within(value: Any, *names: str) -> Any:
+    """Return what is found in nested objects by these names, one in the other; None where one isn't there."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 async def find_page(connection: EngineConnection, kind: type[T], *paths: str) -> T | None:

@@ -5,21 +5,35 @@ whether the model takes tools or images (`/server_info` is there in its developm
 what its parent can do: one server has one base model.
 """
 
+from typing import Annotated
+
+import msgspec
+
 from privity.catalogue.model import TASKS
 from privity.engines.connection import EngineConnection
 from privity.engines.engine import Answer, Body, EngineModel, Json
-from privity.engines.metadata import Listed, Row, routed_tasks
+from privity.engines.metadata import Listed, Row
 from privity.engines.openai_compatible import OpenAICompatibleEngine, model_of, untold_by
+from privity.errors import EngineFailedError, InvalidRequestError, NotSupportedError
 
 OWNER = "vllm"
 """What it writes as the owner of each model, and no other engine does."""
+
+_TOKENIZE = "/tokenize"
+_MEMBERS = ("model", "messages", "tools", "chat_template_kwargs", "add_generation_prompt", "continue_final_message")
+"""Members of a chat that make its prompt, which `POST /tokenize` takes, too."""
+
+_MESSAGES, _COUNT = "/v1/messages", "/v1/messages/count_tokens"
+
+
+class _Tokenized(msgspec.Struct):
+    count: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class VllmEngine:
     """One vLLM server; requests pass as they are."""
 
     def __init__(self, connection: EngineConnection) -> None:
-        self._connection = connection
         self._openai = OpenAICompatibleEngine(connection)
         self._listed = Listed(connection, self._describe)
 
@@ -28,16 +42,29 @@ class VllmEngine:
         return await self._listed.models()
 
     async def _describe(self, rows: list[Row]) -> tuple[EngineModel, ...]:
-        tasks, untold = _meaning(await routed_tasks(self._connection))
+        tasks, untold = _meaning(await self._openai.routes.ask())
         return tuple(model_of(row, tasks, untold) for row in _with_lengths(rows))
 
     def has(self, endpoint: str) -> bool:
-        """Return whether there is such a route."""
-        return self._openai.has(endpoint)
+        """Return whether there is such a route. Who answers messages also counts their tokens: translations differ."""
+        return self._openai.has(endpoint) and (endpoint != _COUNT or self._openai.has(_MESSAGES))
 
     async def count_tokens(self, chat: Json, /) -> int:
         """Return the tokens of a chat's prompt; raises as `Engine.count_tokens`."""
-        return await self._openai.count_tokens(chat)
+        if not self._openai.has(_TOKENIZE):
+            raise NotSupportedError("This model's engine doesn't count tokens.")
+        if any(isinstance(message.get("content"), list) for message in chat["messages"]):
+            raise InvalidRequestError(
+                "This model's engine doesn't count the tokens of images: leave them out.",
+                param="messages",
+                code="unsupported_parameter",
+            )
+        asked = {name: chat[name] for name in _MEMBERS if name in chat}
+        answer = await self._openai.answer(_TOKENIZE, asked)
+        try:
+            return msgspec.convert(answer, _Tokenized).count
+        except msgspec.ValidationError as error:
+            raise EngineFailedError("The engine's answer isn't valid.") from error
 
     async def answer(self, endpoint: str, body: Body) -> Answer:
         """Pass the request on; raises as `Engine.answer`."""

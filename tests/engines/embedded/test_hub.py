@@ -1,6 +1,7 @@
 import hashlib
 import os
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,12 +11,14 @@ import pytest
 
 from privity.engines.embedded import store
 from privity.engines.embedded.fetch import fetch
+from privity.engines.embedded.projectors import ANY
 from privity.engines.embedded.sources import HubSource
 from privity.errors import StartError
 from privity.testing.fake_hub import COMMIT, FakeHub
 
 BIG = b"GGUF" + bytes(48 << 20)  # the hub's client writes pieces of 10 MiB
 MODEL = b"GGUF" + bytes(range(256)) * 4000
+PROJECTOR = b"GGUF" + struct.pack("<IQQQ20sIQ4s", 3, 0, 1, 20, b"general.architecture", 8, 4, b"clip")
 SOURCE = HubSource("org/Some-GGUF", "sub/some-q8.gguf")
 
 
@@ -65,12 +68,12 @@ def test_only_what_the_download_needs_is_asked_for(hub: FakeHub, cache: Path) ->
 
 
 def test_the_mmproj_file_comes_along_and_the_model_is_not_fetched_again(hub: FakeHub, cache: Path) -> None:
-    hub.add(SOURCE.repo, "mmproj.gguf", b"GGUF projector")
+    hub.add(SOURCE.repo, "mmproj.gguf", PROJECTOR)
     plain = fetch(SOURCE, cache, print)
     both = fetch(HubSource(SOURCE.repo, SOURCE.file, mmproj="mmproj.gguf", id="seeing"), cache, print)
     assert both.model == plain.model
     assert both.mmproj is not None
-    assert both.mmproj.read_bytes() == b"GGUF projector"
+    assert both.mmproj.read_bytes() == PROJECTOR
     assert both.ids == ("seeing",)
     assert len(hub.downloads) == 2
 
@@ -119,10 +122,44 @@ def test_no_file_named_and_one_there(hub: FakeHub, cache: Path) -> None:
 
 
 def test_the_model_that_was_chosen_is_not_fetched_again_with_an_mmproj_file(hub: FakeHub, cache: Path) -> None:
-    hub.add(SOURCE.repo, "mmproj-x.gguf", b"GGUF")
+    hub.add(SOURCE.repo, "mmproj-x.gguf", PROJECTOR)
     fetch(HubSource(SOURCE.repo), cache, print)
     fetch(HubSource(SOURCE.repo, mmproj="mmproj-x.gguf"), cache, print)
     assert len(hub.downloads) == 2
+
+
+def test_neither_file_is_named(hub: FakeHub, cache: Path) -> None:
+    for name in ("mmproj-BF16.gguf", "sub/mmproj-F16.gguf", "mmproj-F32.gguf"):
+        hub.add(SOURCE.repo, name, PROJECTOR + name.encode())
+    first = fetch(HubSource(SOURCE.repo, mmproj=ANY), cache, print)
+    assert first.mmproj is not None
+    assert (first.model.read_bytes(), first.mmproj.read_bytes()) == (MODEL, PROJECTOR + b"sub/mmproj-F16.gguf")
+    asked = len(hub.requests)
+    assert fetch(HubSource(SOURCE.repo, mmproj=ANY), cache, print) == first
+    assert (len(hub.requests), len(hub.downloads)) == (asked, 2)
+
+
+def test_which_projector_is_meant_is_in_doubt(hub: FakeHub, cache: Path) -> None:
+    source = HubSource(SOURCE.repo, SOURCE.file, mmproj=ANY)
+    hub.add(SOURCE.repo, "some-mmproj.gguf", PROJECTOR)
+    assert "holds no projector (a file called mmproj*.gguf)" in refused(source, cache)
+    hub.add(SOURCE.repo, "mmproj-a-f16.gguf", PROJECTOR)
+    hub.add(SOURCE.repo, "mmproj-b-f16.gguf", PROJECTOR)
+    assert "several projectors: mmproj-a-f16.gguf, mmproj-b-f16.gguf. Choose one" in refused(source, cache)
+    assert hub.downloads == []
+
+
+def test_a_file_that_is_no_projector(hub: FakeHub, cache: Path) -> None:
+    hub.add(SOURCE.repo, "mmproj.gguf", MODEL)
+    for _ in range(2):  # from the hub, and from the cache
+        with pytest.raises(StartError, match="is not a projector"):
+            fetch(HubSource(SOURCE.repo, SOURCE.file, mmproj=ANY), cache, print)
+
+
+def test_a_named_projector_that_is_not_there(hub: FakeHub, cache: Path) -> None:
+    refusal = refused(HubSource(SOURCE.repo, mmproj="mmproj-x.gguf"), cache)
+    assert "has no file mmproj-x.gguf" in refusal
+    assert hub.downloads == []
 
 
 def test_no_file_named_and_several_there(hub: FakeHub, cache: Path) -> None:
@@ -136,6 +173,37 @@ def test_no_file_named_and_several_there(hub: FakeHub, cache: Path) -> None:
 def test_no_file_named_and_none_there(hub: FakeHub, cache: Path) -> None:
     hub.add("org/text", "README.md", b"")
     assert "no model in one GGUF file" in refused(HubSource("org/text"), cache)
+
+
+SPEECH = {
+    "README.md": b"",
+    "config.json": b"{}",
+    "model.bin": b"\x06\0\0\0\x0c\0WhisperSpec\0" + bytes(1000),
+    "tokenizer.json": b"{}",
+    "vocabulary.txt": b"a",
+}
+
+
+def test_a_repository_with_a_model_for_speech_comes_as_a_directory(hub: FakeHub, cache: Path) -> None:
+    for name, content in SPEECH.items():
+        hub.add("org/faster-whisper-x", name, content)
+    first = fetch(HubSource("org/faster-whisper-x"), cache, print)
+    asked = len(hub.requests)
+    assert fetch(HubSource("org/faster-whisper-x"), cache, print) == first
+    assert len(hub.requests) == asked
+    assert (first.engine, first.ids) == ("whisper", ("org/faster-whisper-x", "faster-whisper-x"))
+    there = {path.name for path in first.model.parent.iterdir()}
+    assert set(SPEECH) - {"README.md"} <= there
+    assert "README.md" not in there
+    with pytest.raises(StartError, match="turns speech into text"):
+        fetch(HubSource("org/faster-whisper-x", context=512), cache, print)
+
+
+def test_weights_of_another_kind_are_not_kept(hub: FakeHub, cache: Path) -> None:
+    for name, content in (SPEECH | {"model.bin": b"translates"}).items():
+        hub.add("org/opus", name, content)
+    with pytest.raises(StartError, match="not a Whisper model"):
+        fetch(HubSource("org/opus"), cache, print)
 
 
 def test_other_bytes_than_announced(hub: FakeHub, cache: Path) -> None:

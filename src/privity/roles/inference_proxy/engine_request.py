@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from privity.engines.engine import Body, Json
-from privity.errors import InvalidRequestError, NotSupportedError, RouteNotFoundError
+from privity.errors import InvalidRequestError, RouteNotFoundError
 from privity.protocol.cache_salt import check_salt
 from privity.protocol.endpoints import Endpoint, Form, endpoint_of
 from privity.protocol.fields import Fields, read_object, scan
@@ -21,7 +21,8 @@ MAX_TOKENS = 2_000_000
 _USAGE = {"include_usage": True, "continuous_usage_stats": True}
 """What lets the gateway meter a stream: usage stays plain (wire-protocol.md section 6)."""
 
-_CHATS = ("/v1/chat/completions", "/v1/messages")
+_RESPONSES = "/v1/responses"
+_CHATS = ("/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", _RESPONSES)
 _READ = ("model", "stream", "stream_options", "dimensions", "encoding_format")
 """Members that Privity or an engine's adapter reads; all others reach the engine as the client wrote them."""
 
@@ -40,6 +41,11 @@ class EngineRequest:
     values: Json = field(default_factory=dict)
     """The members of a JSON request."""
 
+    @property
+    def prompt(self) -> str:
+        """The member that has its content parts."""
+        return "input" if self.endpoint.path == _RESPONSES else "messages"
+
     def for_engine(self, name: str) -> Body:
         """Return what the engine gets that calls the model `name`."""
         if not isinstance(self.body, dict):
@@ -47,6 +53,8 @@ class EngineRequest:
         sent = self.body | {"model": name}
         if self.endpoint.path == embeddings.PATH:
             return embeddings.engine_request(sent)
+        if self.endpoint.path == _RESPONSES:
+            sent["store"] = False  # absent means true to an engine that can store
         if self.endpoint.reports_usage and self.values.get("stream"):
             sent["stream_options"] = (self.values.get("stream_options") or {}) | _USAGE
         return sent
@@ -65,14 +73,11 @@ def read_request(path: str, content: bytes | list[Part]) -> EngineRequest:
 
     Raises:
         InvalidRequestError: it isn't one that an engine may see; `param` names the member.
-        NotSupportedError: there is nothing behind this endpoint.
         RouteNotFoundError: no such endpoint.
     """
     endpoint = endpoint_of(path)
-    if endpoint is None:
+    if endpoint is None or endpoint.form is Form.WHOLE:
         raise RouteNotFoundError("There is no such endpoint here.")
-    if endpoint.form is Form.WHOLE:
-        raise NotSupportedError("No document backend is configured here.")
     if not isinstance(content, bytes):
         return EngineRequest(check_form(content), endpoint, content)
     if content.count(b",") + content.count(b"{") + content.count(b"[") > MAX_TOKENS:

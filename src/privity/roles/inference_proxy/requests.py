@@ -6,8 +6,17 @@ import msgspec
 from msgspec import Meta
 
 from privity.errors import InvalidRequestError, RouteNotFoundError
-from privity.protocol.fields import MAX_MODEL_ID_CHARACTERS
+from privity.roles.inference_proxy.anthropic_requests import CountRequest, MessagesRequest, check_anthropic
 from privity.roles.inference_proxy.media import check_media
+from privity.roles.inference_proxy.members import (
+    MAX_TOOLS,
+    FunctionName,
+    ModelId,
+    Positive,
+    check_arguments,
+    converted,
+)
+from privity.roles.inference_proxy.responses_requests import ResponsesRequest, check_responses
 
 MAX_CHOICES = 16
 """Choices of one request (`n`): each costs a generation."""
@@ -18,14 +27,8 @@ MAX_COMPLETIONS = 128
 MAX_INPUTS = 2048
 """Inputs of one embeddings request, as OpenAI has it."""
 
-MAX_TOOLS = 128
-"""Declared functions, as OpenAI has it."""
-
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
-_Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 _Text = Annotated[str, Meta(min_length=1)]
-_ModelId = Annotated[str, Meta(min_length=1, max_length=MAX_MODEL_ID_CHARACTERS)]
-_FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
 class _Part(msgspec.Struct):
@@ -53,7 +56,7 @@ class _Message(msgspec.Struct):
 
 
 class _Function(msgspec.Struct):
-    name: _FunctionName
+    name: FunctionName
     description: str | None = None
     parameters: dict[str, Any] | None = None
 
@@ -64,7 +67,7 @@ class _Tool(msgspec.Struct):
 
 
 class _NamedFunction(msgspec.Struct):
-    name: _FunctionName
+    name: FunctionName
 
 
 class _NamedTool(msgspec.Struct):
@@ -87,10 +90,10 @@ class _StreamOptions(msgspec.Struct):
 
 
 class _Generation(msgspec.Struct):
-    model: _ModelId
+    model: ModelId
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
-    max_tokens: _Positive | None = None
+    max_tokens: Positive | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
@@ -103,7 +106,7 @@ class _Generation(msgspec.Struct):
 
 class _Chat(_Generation, kw_only=True):
     messages: Annotated[list[_Message], Meta(min_length=1)]
-    max_completion_tokens: _Positive | None = None
+    max_completion_tokens: Positive | None = None
     tools: Annotated[list[_Tool], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: Literal["none", "auto", "required"] | _NamedTool | None = None
     response_format: _ResponseFormat | None = None
@@ -116,37 +119,19 @@ class _Completion(_Generation, kw_only=True):
 
 
 class _Embeddings(msgspec.Struct):
-    model: _ModelId
+    model: ModelId
     input: str | Annotated[list[Any], Meta(min_length=1, max_length=MAX_INPUTS)]
     encoding_format: Literal["float", "base64"] | None = None
-    dimensions: _Positive | None = None
-
-
-class _Block(msgspec.Struct):
-    type: str
-
-
-class _Turn(msgspec.Struct):
-    role: Literal["user", "assistant"]
-    content: str | list[_Block]
-
-
-class _Messages(msgspec.Struct):
-    """A request of Anthropic's API, as far as an engine or Privity would stumble over it."""
-
-    model: _ModelId
-    messages: Annotated[list[_Turn], Meta(min_length=1)]
-    max_tokens: _Positive
-    stream: bool | None = None
-    system: str | list[_Block] | None = None
-    tools: Annotated[list[dict[str, Any]], Meta(max_length=MAX_TOOLS)] | None = None
+    dimensions: Positive | None = None
 
 
 _REQUESTS: dict[str, type[msgspec.Struct]] = {
     "/v1/chat/completions": _Chat,
     "/v1/completions": _Completion,
     "/v1/embeddings": _Embeddings,
-    "/v1/messages": _Messages,
+    "/v1/messages": MessagesRequest,
+    "/v1/messages/count_tokens": CountRequest,
+    "/v1/responses": ResponsesRequest,
 }
 
 
@@ -159,31 +144,22 @@ def check_request(endpoint: str, body: dict[str, Any]) -> None:
     """
     if endpoint not in _REQUESTS:
         raise RouteNotFoundError(f"There is no {endpoint} here.")
-    try:
-        request = msgspec.convert(body, _REQUESTS[endpoint])
-    except msgspec.ValidationError as error:
-        raise _invalid(error) from error
+    request = converted(body, _REQUESTS[endpoint])
     match request:
         case _Chat():
             _check_chat(request)
             check_media(body)
-        case _Messages():
+        case CountRequest():
+            check_anthropic(request)
+            check_media(body)
+        case ResponsesRequest():
+            check_responses(request)
             check_media(body)
         case _Completion():
             _check_items(request.prompt, "prompt")
             _check_prompts(request)
         case _Embeddings():
             _check_items(request.input, "input")
-
-
-def _invalid(error: msgspec.ValidationError) -> InvalidRequestError:
-    text, _, path = str(error).partition(" - at `")
-    where = path.rstrip("`").removeprefix("$").removeprefix(".")
-    if not where and "required field" in text:
-        where = text.rsplit("`", 2)[1]
-        return InvalidRequestError(f"The member `{where}` is missing.", param=where, code="missing_parameter")
-    problem = "it has a value that is not among the allowed ones" if text.startswith("Invalid enum") else text
-    return InvalidRequestError(f"`{where}`: {problem}.", param=where or None, code="invalid_value")
 
 
 def _check_chat(request: _Chat) -> None:
@@ -220,16 +196,7 @@ def _check_message(message: _Message, where: str) -> None:
             code="missing_parameter",
         )
     for number, call in enumerate(message.tool_calls or ()):
-        if not call.function.arguments:
-            continue  # some clients write so that there are none
-        try:
-            msgspec.json.decode(call.function.arguments, type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            raise InvalidRequestError(
-                "The arguments of a call must be a JSON object, as text.",
-                param=f"{where}.tool_calls[{number}].function.arguments",
-                code="invalid_value",
-            ) from error
+        check_arguments(call.function.arguments, f"{where}.tool_calls[{number}].function.arguments")
 
 
 def _check_items(given: str | list[Any], param: str) -> None:
