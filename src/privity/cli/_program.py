@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import gc
+import logging
 import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -12,8 +13,12 @@ import uvloop
 
 from privity.cli import _logging, _ui
 from privity.transport.http_client.request import split_url
+from privity.transport.open_files import raise_limit
+from privity.transport.stopping import Stopping
 
 T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
 
 GC_THRESHOLDS = (50_000, 20, 100)
 """Allocations until the cyclic garbage collector looks: requests leave hardly any cycles for it."""
@@ -25,14 +30,34 @@ INTERRUPTED_STATUS = 130
 def add_logging_options(parser: argparse.ArgumentParser) -> None:
     """Add `--log-level` and `--log-format`."""
     parser.add_argument(
-        "-l", "--log-level", choices=_logging.LEVELS, default="warning", help="what to log (default: %(default)s)"
+        "-l",
+        "--log-level",
+        "--logLevel",
+        choices=_logging.LEVELS,
+        type=log_level,
+        default="warning",
+        metavar="LEVEL",
+        help=f"what to log: {', '.join(_logging.LEVELS)} (default: %(default)s)",
     )
     parser.add_argument(
         "--log-format",
+        "--logFormat",
         choices=_logging.FORMATS,
         default="text",
         help="how to log, to standard error (default: %(default)s)",
     )
+
+
+def log_level(text: str) -> str:
+    """Return a level for argparse; `warn` is what Go calls it."""
+    return "warning" if text.lower() == "warn" else text.lower()
+
+
+def start_logging(arguments: argparse.Namespace) -> None:
+    """Log as the options say; first, which of the environment's variables nobody knows."""
+    _logging.configure(arguments.log_level, arguments.log_format)
+    if arguments.unknown_variables:
+        _LOG.warning("unknown environment variables: %s", ", ".join(arguments.unknown_variables))
 
 
 def add_listener_options(parser: argparse.ArgumentParser, port: int) -> None:
@@ -68,7 +93,10 @@ def port_number(text: str) -> int:
 
 def seconds(text: str) -> float:
     """Return a time for argparse."""
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
     if not 0 < number < 1e6:
         raise argparse.ArgumentTypeError("seconds are a number above 0")
     return number
@@ -88,6 +116,7 @@ def base_url(text: str) -> str:
 def run_until_stopped(
     program: AbstractAsyncContextManager[T],
     on_ready: Callable[[T], None],
+    stopping: Stopping,
     on_hangup: Callable[[], None] | None = None,
 ) -> int:
     """Serve until Ctrl-C, SIGTERM or the end of the terminal; return the exit status.
@@ -95,17 +124,22 @@ def run_until_stopped(
     Args:
         program: what serves.
         on_ready: gets what runs.
+        stopping: what the program's listeners stop by; a second Ctrl-C or SIGTERM ends its grace.
         on_hangup: called on SIGHUP, which then doesn't end the program.
 
     Raises:
         StartError: the program can't serve.
     """
+    raise_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(program, on_ready, on_hangup))
+        return runner.run(_serve(program, on_ready, stopping, on_hangup))
 
 
 async def _serve(
-    program: AbstractAsyncContextManager[T], on_ready: Callable[[T], None], on_hangup: Callable[[], None] | None
+    program: AbstractAsyncContextManager[T],
+    on_ready: Callable[[T], None],
+    stopping: Stopping,
+    on_hangup: Callable[[], None] | None,
 ) -> int:
     stop = asyncio.Event()
     task = asyncio.current_task()
@@ -113,7 +147,8 @@ async def _serve(
 
     def end() -> None:
         if stop.is_set():
-            return  # it is ending already, in its order
+            stopping.hasten()  # it is ending already, in its order
+            return
         stop.set()
         if not serving and task is not None:
             task.cancel()
@@ -130,7 +165,8 @@ async def _serve(
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)
             await stop.wait()
-            _ui.tell(_ui.STOPPING)
+            stopping.begin()
+            _ui.tell(_ui.stopping(stopping.under_way))
     except asyncio.CancelledError:
         _ui.tell(_ui.INTERRUPTED)
         return INTERRUPTED_STATUS

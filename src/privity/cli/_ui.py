@@ -21,7 +21,17 @@ DEMO_SIZE = (
     "  privity up --model openai:http://localhost:8000/v1     (vLLM, Ollama, llama.cpp, … that already runs)"
 )
 
+NO_SPEECH = "Speech to text needs one more package: pip install 'privity[audio]'"
+
 START_ONE = "Start everything on this machine with `privity up`, or name a running one with --base-url."
+
+
+def stopping(under_way: int) -> str:
+    """Return what is said when a program begins to stop, and how many answers it still waits for."""
+    if not under_way:
+        return STOPPING
+    answers = "answer" if under_way == 1 else "answers"
+    return f"Stopping: {under_way} {answers} under way; Ctrl-C again to stop now"
 
 
 def say(text: str = "") -> None:
@@ -111,9 +121,9 @@ def up_screen(
     rows: Sequence[dict[str, Any]],
     gateway: str,
     mesh_ca: Path,
-    default_models: bool,  # noqa: FBT001
+    hints: Sequence[str] = (),
 ) -> str:
-    """Return the one screen of `privity up`."""
+    """Return the one screen of `privity up`; `hints` are what to do next."""
     port = url.rsplit(":", 1)[1]
     base = f"http://localhost:{port}"
     parts = [
@@ -121,10 +131,15 @@ def up_screen(
         models_table(rows),
         bold("Try it in another terminal") + f"\n  curl localhost:{port}/v1/models\n\n" + _snippet(base, rows),
         bold("What is encrypted, and what that rests on") + "\n" + _trust(gateway, mesh_ca),
-        *([DEMO_SIZE] if default_models else []),
+        *hints,
         "Stop with Ctrl-C.",
     ]
     return "\n" + "\n\n".join(parts) + "\n"
+
+
+def hints(*, speech: bool) -> tuple[str, ...]:
+    """Return what is said of the default models; `speech` is whether there is an engine for it."""
+    return (DEMO_SIZE,) if speech else (DEMO_SIZE, NO_SPEECH)
 
 
 def _trust(gateway: str, mesh_ca: Path) -> str:

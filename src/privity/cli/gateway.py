@@ -4,22 +4,24 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from privity.cli import _logging, _ui
+from privity.cli import _ui
 from privity.cli._mesh import read_ca
-from privity.cli._program import add_logging_options, base_url, port_number, run_until_stopped, seconds
+from privity.cli._options import OptionParser
+from privity.cli._program import add_logging_options, base_url, port_number, run_until_stopped, seconds, start_logging
 from privity.errors import StartError
 from privity.roles.gateway.config import ANSWER_TIMEOUT, Served, Settings
 from privity.roles.gateway.config_file import HOST, PORT, read_config_file
 from privity.roles.gateway.main import Running, serve
 from privity.roles.gateway.reload import ConfigWatch
+from privity.transport.stopping import Stopping
 
-_IN_FILE = ("inference_proxy", "secret_service", "mesh_ca", "host", "port", "answer_timeout")
+_IN_FILE = ("inference_proxy", "secret_service", "mesh_ca", "host", "port", "answer_timeout", "documents")
 """Options that say what a configuration file says."""
 
 
 def add_parser(commands: Any) -> None:
     """Add the subcommand."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser: OptionParser = commands.add_parser(
         "gateway",
         help="run the public API in front of inference proxies",
         description=(
@@ -37,6 +39,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--port", type=port_number, help=f"port to listen on (default: {PORT})")
     parser.add_argument(
         "--inference-proxy", type=base_url, action="append", metavar="URL", help="an inference proxy, repeatable"
+    )
+    parser.add_argument(
+        "--documents",
+        type=base_url,
+        action="append",
+        metavar="URL",
+        help="an inference proxy beside a document backend, which answers under /unstructured/; repeatable",
     )
     parser.add_argument(
         "--secret-service",
@@ -58,17 +67,21 @@ def add_parser(commands: Any) -> None:
         help=f"seconds until an answer must begin; more than the engines have (default: {ANSWER_TIMEOUT:g})",
     )
     add_logging_options(parser)
+    parser.read_environment()
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped; return the exit status."""
-    _logging.configure(arguments.log_level, arguments.log_format)
+    start_logging(arguments)
+    stopping = Stopping()
     if arguments.config is None:
-        return run_until_stopped(serve(_settings(arguments)), _show)
+        return run_until_stopped(serve(_settings(arguments), stopping=stopping), _show, stopping)
     given = [f"--{name.replace('_', '-')}" for name in _IN_FILE if getattr(arguments, name) is not None]
     if given:
-        raise StartError(f"{', '.join(given)} can't be given beside --config.", "Say it in the file.")
+        raise StartError(
+            f"{', '.join(given)} can't be given beside --config, nor by the environment.", "Say it in the file."
+        )
     watch = ConfigWatch(arguments.config, read_config_file(arguments.config))
     file = watch.file
     settings = Settings(
@@ -79,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         port=file.port,
         answer_timeout=file.answer_timeout,
     )
-    return run_until_stopped(serve(settings, watch), _show, on_hangup=watch.told.set)
+    return run_until_stopped(serve(settings, watch, stopping), _show, stopping, on_hangup=watch.told.set)
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -88,7 +101,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
         raise StartError(f"{names} must be given.", "Or everything in a file: --config FILE.")
     return Settings(
-        Served(tuple(arguments.inference_proxy)),
+        Served(tuple(arguments.inference_proxy), documents=tuple(arguments.documents or ())),
         tuple(arguments.secret_service),
         read_ca(arguments.mesh_ca),
         host=arguments.host or HOST,

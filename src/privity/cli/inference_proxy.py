@@ -4,14 +4,30 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from privity.cli import _logging, _ui
-from privity.cli._engine import SOURCES_HELP, add_engine_options, read_declared, resolve, tell_unserved
+from privity.cli import _ui
+from privity.cli._engine import (
+    SOURCES_HELP,
+    add_documents_option,
+    add_engine_options,
+    read_declared,
+    resolve,
+    tell_unserved,
+)
 from privity.cli._mesh import add_mesh_options, read_ca, read_identity
-from privity.cli._program import add_listener_options, add_logging_options, base_url, run_until_stopped, seconds
+from privity.cli._options import OptionParser
+from privity.cli._program import (
+    add_listener_options,
+    add_logging_options,
+    base_url,
+    run_until_stopped,
+    seconds,
+    start_logging,
+)
 from privity.protocol.mesh import INFERENCE_PROXY
-from privity.roles.inference_proxy.config import Settings
+from privity.roles.inference_proxy.config import Documents, Settings
 from privity.roles.inference_proxy.main import Running, serve
 from privity.transport.server import require_free
+from privity.transport.stopping import Stopping
 
 DRAIN_SECONDS = 30.0
 """Time for answers that are under way: as long as Kubernetes gives a program by default."""
@@ -19,7 +35,7 @@ DRAIN_SECONDS = 30.0
 
 def add_parser(commands: Any) -> None:
     """Add the subcommand."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser: OptionParser = commands.add_parser(
         "inference-proxy",
         help="run the part that stands beside one engine",
         description=(
@@ -30,8 +46,10 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_listener_options(parser, 8082)
-    parser.add_argument("--model", required=True, metavar="SOURCE", help="the model or engine to serve")
-    add_mesh_options(parser, identity=True)
+    behind = parser.add_mutually_exclusive_group(required=True)
+    behind.add_argument("--model", metavar="SOURCE", help="the model or engine to serve")
+    add_documents_option(behind)
+    add_mesh_options(parser)
     parser.add_argument(
         "--secret-service",
         action="append",
@@ -53,17 +71,19 @@ def add_parser(commands: Any) -> None:
         "most (default: %(default)g)",
     )
     add_logging_options(parser)
+    parser.read_environment()
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped; return the exit status."""
-    _logging.configure(arguments.log_level, arguments.log_format)
+    start_logging(arguments)
     require_free(arguments.host, arguments.port, "inference proxy")
     mesh_ca = read_ca(arguments.mesh_ca)
     identity = read_identity(arguments.identity, mesh_ca, INFERENCE_PROXY)
     declared = read_declared(arguments.records)
-    engine = resolve(arguments.model, arguments.data_dir)
+    documents: str | None = arguments.documents
+    engine = Documents(documents) if documents is not None else resolve(arguments.model, arguments.data_dir)
     settings = Settings(
         engine,
         identity,
@@ -83,7 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
             tell_unserved(declared, running.proxy.catalogue.ids)
         _ui.say(f"privity inference-proxy serves on {running.url}")
 
-    return run_until_stopped(serve(settings), show)
+    stopping = Stopping(settings.drain_seconds)
+    return run_until_stopped(serve(settings, stopping), show, stopping)
 
 
 def pause(text: str) -> float:

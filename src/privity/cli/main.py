@@ -3,10 +3,13 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 
 from privity import __version__
 from privity.cli import _ui, config, gateway, inference_proxy, mesh, proxy, secret_service, up
+from privity.cli._options import OptionParser
 from privity.cli._program import INTERRUPTED_STATUS
 from privity.cli.models import command as models
 from privity.errors import StartError
@@ -15,11 +18,17 @@ BROKEN_PIPE_STATUS = 141
 """128 + SIGPIPE, as other programs end."""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def build_parser(environ: Mapping[str, str] = MappingProxyType({})) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line.
+
+    Args:
+        environ: the environment, where some commands take options from, too.
+    """
     parser = argparse.ArgumentParser(prog="privity", description="Confidential AI that you can run yourself.")
     parser.add_argument("--version", action="version", version=f"privity {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(  # type: ignore[call-overload]  # argparse calls it, and asks for no more
+        title="commands", metavar="COMMAND", required=True, parser_class=partial(OptionParser, environ=environ)
+    )
     for command in (up, models, proxy, gateway, inference_proxy, secret_service, mesh, config):
         command.add_parser(commands)
     return parser
@@ -27,8 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
-    parsed = build_parser().parse_args(arguments)
     try:
+        parsed = build_parser(os.environ).parse_args(arguments)
         status: int = parsed.run(parsed)
     except StartError as error:
         _ui.tell(f"privity: {error}".rstrip())

@@ -6,19 +6,27 @@ import binascii
 from pathlib import Path
 from typing import Any
 
-from privity.cli import _logging, _ui
+from privity.cli import _ui
 from privity.cli._mesh import add_mesh_options, read_ca, read_identity, read_private
-from privity.cli._program import add_listener_options, add_logging_options, port_number, run_until_stopped
+from privity.cli._options import OptionParser
+from privity.cli._program import (
+    add_listener_options,
+    add_logging_options,
+    port_number,
+    run_until_stopped,
+    start_logging,
+)
 from privity.errors import StartError
 from privity.protocol.mesh import SECRET_SERVICE
 from privity.roles.secret_service.config import Settings
 from privity.roles.secret_service.main import Running, serve
 from privity.transport.secret_store.valkey import STORE_KEY_BYTES
+from privity.transport.stopping import Stopping
 
 
 def add_parser(commands: Any) -> None:
     """Add the subcommand."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser: OptionParser = commands.add_parser(
         "secret-service",
         help="agree on secrets with clients, and hand them to inference proxies",
         description=(
@@ -43,7 +51,7 @@ def add_parser(commands: Any) -> None:
         metavar="PORT",
         help="port to listen on for inference proxies (default: %(default)s)",
     )
-    add_mesh_options(parser, identity=True)
+    add_mesh_options(parser)
     parser.add_argument(
         "--store",
         metavar="URL",
@@ -54,12 +62,13 @@ def add_parser(commands: Any) -> None:
         "--store-key", type=Path, metavar="FILE", help=f"the store's key: {STORE_KEY_BYTES} bytes in base64"
     )
     add_logging_options(parser)
+    parser.read_environment()
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped; return the exit status."""
-    _logging.configure(arguments.log_level, arguments.log_format)
+    start_logging(arguments)
     if (arguments.store is None) != (arguments.store_key is None):
         raise StartError("--store and --store-key go together.", "Give both, or none to keep secrets in memory.")
     mesh_ca = read_ca(arguments.mesh_ca)
@@ -74,7 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
         store_url=arguments.store,
         store_key=None if arguments.store_key is None else _store_key(arguments.store_key),
     )
-    return run_until_stopped(serve(settings), _say_where)
+    stopping = Stopping()
+    return run_until_stopped(serve(settings, stopping), _say_where, stopping)
 
 
 def _say_where(running: Running) -> None:

@@ -1,34 +1,50 @@
 """`privity up`: all roles in one process, engines as its children."""
 
 import argparse
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 from privity.catalogue.declared import Declared
 from privity.catalogue.dialects import openai
-from privity.cli import _logging, _ui
-from privity.cli._engine import SOURCES_HELP, add_engine_options, read_declared, resolve, tell_unserved
-from privity.cli._program import add_logging_options, add_origin_option, port_number, run_until_stopped
-from privity.engines.embedded.defaults import DEFAULT_MODELS
+from privity.cli import _ui
+from privity.cli._engine import (
+    SOURCES_HELP,
+    add_documents_option,
+    add_engine_options,
+    read_declared,
+    resolve,
+    tell_unserved,
+)
+from privity.cli._options import OptionParser
+from privity.cli._program import add_logging_options, add_origin_option, port_number, run_until_stopped, start_logging
+from privity.cli._proxy_settings import shared_salt
+from privity.cli.proxy import add_cache_options
+from privity.engines.embedded.defaults import runnable_models
 from privity.engines.embedded.fetch import ModelFiles
+from privity.engines.embedded.whisper.files import is_installed
 from privity.errors import StartError
 from privity.protocol.mesh import INFERENCE_PROXY, SECRET_SERVICE, MeshCa
 from privity.roles.gateway import config as gateway_config
 from privity.roles.gateway import main as gateway
 from privity.roles.inference_proxy import config as inference_proxy_config
 from privity.roles.inference_proxy import main as inference_proxy
-from privity.roles.inference_proxy.config import RemoteEngine
+from privity.roles.inference_proxy.config import Documents, RemoteEngine
 from privity.roles.inference_proxy.service import require_models
 from privity.roles.proxy import config as proxy_config
 from privity.roles.proxy import main as proxy
 from privity.roles.secret_service import config as secret_service_config
 from privity.roles.secret_service import main as secret_service
 from privity.transport.server import require_free
+from privity.transport.stopping import Stopping
+
+T = TypeVar("T")
 
 HOST = "127.0.0.1"
 PORT = 8080
@@ -39,8 +55,8 @@ MARGIN = 30.0
 
 def add_parser(commands: Any) -> None:
     """Add the subcommand."""
-    defaults = " and ".join(model.alias for model in DEFAULT_MODELS)
-    parser: argparse.ArgumentParser = commands.add_parser(
+    defaults = ", ".join(model.alias for model in runnable_models())
+    parser: OptionParser = commands.add_parser(
         "up",
         help="run everything on this machine, with real models",
         description="Run everything on this machine: proxy, gateway, inference proxies, and an engine for each model.",
@@ -55,28 +71,35 @@ def add_parser(commands: Any) -> None:
         default=[],
         help=f"a model to serve, may be repeated (default: {defaults}, which are downloaded once)",
     )
+    add_documents_option(parser)
     add_origin_option(parser)
+    add_cache_options(parser)
     add_engine_options(parser)
     add_logging_options(parser)
+    parser.read_environment()
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped; return the exit status."""
-    _logging.configure(arguments.log_level, arguments.log_format)
+    start_logging(arguments)
     require_free(HOST, arguments.port, "proxy")
+    salt = shared_salt(shared=arguments.shared_prompt_cache, salt=arguments.prompt_cache_salt)
     finding = Finding(read_declared(arguments.records), arguments.probe)
-    sources = arguments.model or [model.source for model in DEFAULT_MODELS]
+    sources = arguments.model or [model.source for model in runnable_models()]
     engines = [resolve(source, arguments.data_dir) for source in sources]
     require_distinct(engines)
+    behind = [*engines, *([] if arguments.documents is None else [Documents(arguments.documents)])]
 
     def show(running: "Running") -> None:
         if not finding.probes:  # what is tried out may be listed later
             tell_unserved(finding.declared, (row["id"] for row in running.rows))
-        _ui.say(_ui.up_screen(running.url, running.rows, running.gateway, running.mesh_ca, not arguments.model))
+        hints = () if arguments.model else _ui.hints(speech=is_installed())
+        _ui.say(_ui.up_screen(running.url, running.rows, running.gateway, running.mesh_ca, hints))
 
-    front = Front(arguments.port, tuple(arguments.allowed_origin))
-    return run_until_stopped(everything(engines, front, arguments.engine_timeout, finding), show)
+    front = Front(arguments.port, tuple(arguments.allowed_origin), salt)
+    stopping = Stopping()
+    return run_until_stopped(everything(behind, front, arguments.engine_timeout, finding, stopping), show, stopping)
 
 
 def require_distinct(engines: Sequence[RemoteEngine | ModelFiles]) -> None:
@@ -94,10 +117,11 @@ def require_distinct(engines: Sequence[RemoteEngine | ModelFiles]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """Where apps find the proxy, and which web pages it answers."""
+    """Where apps find the proxy, which web pages it answers, and whose prompts may be reused."""
 
     port: int
     allowed_origins: tuple[str, ...] = ()
+    shared_salt: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +148,11 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def everything(
-    engines: Sequence[RemoteEngine | ModelFiles], front: Front, engine_timeout: float, finding: Finding
+    engines: Sequence[RemoteEngine | ModelFiles | Documents],
+    front: Front,
+    engine_timeout: float,
+    finding: Finding,
+    stopping: Stopping,
 ) -> AsyncIterator[Running]:
     """Run all roles, with certificates of a mesh CA that is made for this run and whose key is thrown away.
 
@@ -138,11 +166,12 @@ async def everything(
         ca_file = Path(stack.enter_context(TemporaryDirectory(prefix="privity-"))) / "mesh-ca.pem"
         ca_file.write_bytes(ca.certificate_pem())
         holder = secret_service_config.Settings(ca.issue(SECRET_SERVICE, now), ca.certificate)
-        secrets = await stack.enter_async_context(secret_service.serve(holder))
+        secrets = await stack.enter_async_context(secret_service.serve(holder, stopping))
         urls: list[str] = []
+        document_urls: list[str] = []
         served: set[str] = set()
-        for engine in engines:
-            settings = inference_proxy_config.Settings(
+        settings = [
+            inference_proxy_config.Settings(
                 engine,
                 identity,
                 ca.certificate,
@@ -151,15 +180,21 @@ async def everything(
                 declared=finding.declared,
                 probes=finding.probes,
             )
-            running = await stack.enter_async_context(inference_proxy.serve(settings))
+            for engine in engines
+        ]
+        serving = [inference_proxy.serve(each, stopping) for each in settings]
+        for engine, running in zip(engines, await _side_by_side(stack, serving), strict=True):
             if isinstance(engine, RemoteEngine):
                 require_models(running.proxy, engine.url)
-            urls.append(running.url)
+            (document_urls if isinstance(engine, Documents) else urls).append(running.url)
             served.update(running.proxy.catalogue.ids)
         routed = gateway_config.Settings(
-            gateway_config.Served(tuple(urls)), (secrets.url,), ca.certificate, answer_timeout=engine_timeout + MARGIN
+            gateway_config.Served(tuple(urls), documents=tuple(document_urls)),
+            (secrets.url,),
+            ca.certificate,
+            answer_timeout=engine_timeout + MARGIN,
         )
-        middle = await stack.enter_async_context(gateway.serve(routed))
+        middle = await stack.enter_async_context(gateway.serve(routed, stopping=stopping))
         left_out = sorted(served - set(middle.fleet.catalogue.ids))
         if left_out:
             raise StartError(
@@ -171,9 +206,22 @@ async def everything(
             host=HOST,
             port=front.port,
             allowed_origins=front.allowed_origins,
+            shared_salt=front.shared_salt,
             answer_timeout=engine_timeout + 2 * MARGIN,
         )
-        url = await stack.enter_async_context(proxy.serve(facing))
+        url = await stack.enter_async_context(proxy.serve(facing, stopping))
         models = middle.fleet.catalogue.models
         rows = [openai.row(model, each, datetime.now(UTC)) for model in models for each in model.ids]
         yield Running(url, middle.url, ca_file, rows)
+
+
+async def _side_by_side(
+    stack: contextlib.AsyncExitStack, contexts: Iterable[AbstractAsyncContextManager[T]]
+) -> list[T]:
+    """Enter contexts at the same time, to be left with the stack; raises what the first raises that fails."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            entering = [group.create_task(stack.enter_async_context(each)) for each in contexts]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+    return [each.result() for each in entering]

@@ -6,7 +6,9 @@ from privity.errors import (
     ApiError,
     EngineFailedError,
     EngineTimeoutError,
+    OutgoingProxyError,
     UnavailableError,
+    UntrustedPeerError,
     UpstreamError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
@@ -81,6 +83,10 @@ async def _relay(response: Response) -> AsyncGenerator[bytes]:
 def api_error(error: UpstreamError, peer: str) -> ApiError:
     """Return what an app is told about a failure of the next role."""
     match error:
+        case OutgoingProxyError():
+            return UnavailableError(f"The {peer} can't be reached: {error}", code="outgoing_proxy_failed")
+        case UntrustedPeerError():
+            return UnavailableError(f"The {peer} can't be reached: {error}", code="certificate_not_trusted")
         case UpstreamUnreachableError():
             return UnavailableError(f"The {peer} can't be reached at the moment.")
         case UpstreamTimeoutError():

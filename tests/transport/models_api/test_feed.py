@@ -22,8 +22,10 @@ from privity.transport.models_api import feed
 from privity.transport.models_api.feed import DEFAULT_WAIT, MAX_WAIT, is_same, read_timeout
 from privity.transport.models_api.routes import models_routes
 from privity.transport.models_api.source import Published, Retrieved
+from privity.transport.models_api.subscribers import Subscribers
 from privity.transport.tasks import Background
-from privity.transport.web import Reply, Request, WebApp
+from privity.transport.web import Reply, Request
+from privity.transport.web_app import WebApp
 
 BIG = Model("org/big", ("generate",), 1, "org", ("big",))
 EMBED = Model("org/embed", ("embed",), 2, "org")
@@ -294,3 +296,40 @@ def test_item_10_who_applies_the_changes_has_what_a_list_says(series: list[list[
             await follow(rig, listener)
 
     run(Models(BIG, EMBED), scenario)
+
+
+# How many may wait
+
+
+def error_of(got: Got) -> Any:
+    return got.json()["error"]
+
+
+async def test_who_finds_no_place_to_wait_is_told_when_to_come_again_and_still_gets_the_list() -> None:
+    models = Models(BIG)
+    tag = openai_etag(models.published.catalogue.view(), Query())
+    waits = b"wait=" + tag.strip('"').encode()
+    async with Background() as background:
+        app = WebApp(models_routes(models, subscribers=Subscribers(most=1)), background)
+        async with listening_to(app, EVENTS) as (listener, _):
+            await listener.event()
+            for path, query in ((EVENTS, b""), (LISTED, waits)):
+                got = await ask_app(app, "GET", path, query=query)
+                assert (got.status, error_of(got)["code"]) == (429, "too_many_subscribers")
+                assert int(got.header(b"retry-after") or b"") > 0
+            assert (await ask_app(app, "GET", LISTED)).status == 200
+            assert (await ask_app(app, "HEAD", EVENTS)).status == 200
+        assert (await ask_app(app, "GET", LISTED, query=waits + b"&timeout=0")).status == 304
+        async with listening_to(app, EVENTS) as (listener, _):
+            await listener.event()
+
+
+async def test_nobody_waits_for_those_who_wait() -> None:
+    models = Models(BIG)
+    async with Background() as background:
+        app = WebApp(models_routes(models), background)
+        async with listening_to(app, EVENTS) as (listener, _):
+            await listener.event()
+            assert app.under_way == 0
+            app.release()
+            assert await listener.piece() == b""

@@ -9,8 +9,9 @@ import pytest
 from privity.errors import ApiError, MethodNotAllowedError
 from privity.protocol.endpoints import ENDPOINTS, Form
 from privity.roles.gateway.app import build_app as build_gateway
+from privity.roles.gateway.documents import DocumentForwarder
 from privity.roles.gateway.forwarder import Forwarder
-from privity.roles.inference_proxy import requests
+from privity.roles.inference_proxy import members, requests
 from privity.roles.proxy.app import build_app as build_proxy
 from privity.roles.proxy.guard import Guard
 from privity.testing.in_memory_app import ask_app
@@ -20,7 +21,7 @@ from privity.transport.openapi.document import PATH
 from privity.transport.openapi.gateway import gateway_document
 from privity.transport.openapi.proxy import proxy_document
 from privity.transport.tasks import Background
-from privity.transport.web import WebApp
+from privity.transport.web_app import WebApp
 
 DOCUMENTS = {"proxy": proxy_document(), "gateway": gateway_document()}
 NOBODY: Any = None  # nothing behind a route is asked here
@@ -33,7 +34,7 @@ def apps(background: Background) -> dict[str, WebApp]:
     forwarder = Forwarder(NOBODY, NOBODY, NOBODY)
     return {
         "proxy": build_proxy(NOBODY, NOBODY, guard, background, Cors(())),
-        "gateway": build_gateway(NOBODY, forwarder, NOBODY, background),
+        "gateway": build_gateway(NOBODY, forwarder, DocumentForwarder(NOBODY, NOBODY, forwarder), NOBODY, background),
     }
 
 
@@ -135,7 +136,7 @@ def test_errors_have_the_form_that_is_described(schema: str, form: str) -> None:
 def test_limits_are_those_that_are_checked() -> None:
     assert call_bodies.MAX_CHOICES == requests.MAX_CHOICES
     assert call_bodies.MAX_INPUTS == requests.MAX_INPUTS
-    assert call_bodies.MAX_TOOLS == requests.MAX_TOOLS
+    assert call_bodies.MAX_TOOLS == members.MAX_TOOLS
 
 
 @pytest.mark.parametrize("endpoint", [each for each in ENDPOINTS if each.form is Form.JSON], ids=lambda each: each.path)
@@ -144,6 +145,6 @@ def test_what_is_checked_is_described(endpoint: Any) -> None:
     struct = checked["$defs"][checked["$ref"].rpartition("/")[2]]
     body = DOCUMENTS["proxy"]["paths"][endpoint.path]["post"]["requestBody"]
     name = references(body).pop().rpartition("/")[2]
-    described = cast("dict[str, Any]", call_bodies.SCHEMAS[name])
+    described = cast("dict[str, Any]", DOCUMENTS["proxy"]["components"]["schemas"][name])
     assert set(struct["properties"]) | ({"cache_salt"} if endpoint.salted else set()) == set(described["properties"])
     assert set(struct["required"]) == set(described["required"])

@@ -11,7 +11,7 @@ import msgspec
 
 from privity.catalogue.rows import MAX_LIST_BYTES
 from privity.cli import _ui
-from privity.errors import StartError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
+from privity.errors import StartError, UntrustedPeerError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
 from privity.http import Headers, Response, header
 from privity.transport.http_client import PooledHttpClient
 
@@ -106,6 +106,8 @@ class ModelsApi:
         """Return what a person is told of an answer that is none."""
         if isinstance(error, UpstreamProtocolError):
             return StartError(f"What answers at {self.url} isn't a model list.", "Check --base-url.")
+        if isinstance(error, UntrustedPeerError):
+            return StartError(f"The {self.what} at {self.url} wasn't asked: {error}", "Check --base-url.")
         return StartError(f"No {self.what} answers at {self.url}.", _ui.START_ONE)
 
     def refusal(self, answer: Answer) -> StartError:

@@ -10,9 +10,13 @@ def public(answer: Json, asked: str, endpoint: str) -> Json:
     """Return an answer, or one of its events, under the ID that was asked for and without the engine's own timings.
 
     What a model thought is there under both of its names. OpenAI's answers always name the model; of Anthropic's
-    events only the first does, in the message that it begins; transcriptions don't.
+    events only the first does, in the message that it begins; those of the Responses API name it in the response that
+    they show; transcriptions don't. Such an event gets the usage of its response at its top too, where it stays plain.
     """
-    for holder in (answer, answer.get("message")):
+    response = answer.get("response")
+    if isinstance(response, dict) and isinstance(response.get("usage"), dict):
+        answer.setdefault("usage", response["usage"])
+    for holder in (answer, answer.get("message"), response):
         if isinstance(holder, dict) and ("model" in holder or (holder is answer and endpoint in OPENAI_ENDPOINTS)):
             holder["model"] = asked
     answer.pop("timings", None)

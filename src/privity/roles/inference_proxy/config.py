@@ -33,10 +33,18 @@ class RemoteEngine:
 
 
 @dataclass(frozen=True, slots=True)
+class Documents:
+    """A document backend in the place of an engine."""
+
+    url: str
+    """Its base URL, which takes the place of `/unstructured`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Settings of one inference proxy; it runs the engine itself where `engine` is a model's files."""
 
-    engine: RemoteEngine | ModelFiles
+    engine: RemoteEngine | ModelFiles | Documents
     identity: Identity
     """What it shows to gateways and to secret services."""
     mesh_ca: x509.Certificate

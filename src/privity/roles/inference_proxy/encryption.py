@@ -77,6 +77,16 @@ class AnswerSeal:
         body = self._object(answer, ending)
         return self._end_header(ending), body
 
+    def exact(self, status: int, answer: bytes) -> tuple[Headers, bytes]:
+        """Return an answer's JSON text as `whole` does an object; its values keep their bytes, and none stays plain.
+
+        Raises:
+            InvalidRequestError: it isn't valid JSON.
+        """
+        ending = Ending(str(status))
+        body = turn_fields(scan(answer), (), self._sealer.seal_all, ending)
+        return self._end_header(ending), body
+
     def error(self, error: ApiError, *, as_event: bool) -> tuple[Headers, bytes]:
         """Return an error as `whole` does; it may be the one event of a stream."""
         if not as_event:
@@ -169,9 +179,14 @@ class SealedRequest:
 
     Raises:
         InvalidRequestError: it isn't a body of the endpoint's form, or (`NotEncryptedError`) holds no encrypted value.
+
+    Attributes:
+        size: the body's bytes.
+        secret_id: of the secret.
     """
 
     def __init__(self, endpoint: Endpoint, path: str, headers: Headers, body: bytes) -> None:
+        self.size = len(body)
         self._endpoint = endpoint
         self._path = path
         self._end = header(headers, ends.HEADER)

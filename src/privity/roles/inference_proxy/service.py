@@ -208,10 +208,10 @@ class InferenceProxy:
 def _check_abilities(model: Model, request: EngineRequest) -> None:
     """Refuse what the engine would fail at, or drop without a word."""
     if request.media & PICTURES and "vision" not in model.tasks:
-        raise WrongTaskError(f"The model `{request.model}` takes no images.", param="messages")
+        raise WrongTaskError(f"The model `{request.model}` takes no images.", param=request.prompt)
     if others := request.media - PICTURES:
         raise InvalidRequestError(
-            f"Content parts of these types aren't supported: {', '.join(sorted(others))}.", param="messages"
+            f"Content parts of these types aren't supported: {', '.join(sorted(others))}.", param=request.prompt
         )
     if request.uses_tools and "tool_calling" not in model.tasks:
         raise WrongTaskError(f"The model `{request.model}` can't call tools.", param="tools")

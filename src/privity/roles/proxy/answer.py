@@ -9,6 +9,7 @@ import contextlib
 import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
+from functools import partial
 
 from privity.errors import (
     ApiError,
@@ -101,7 +102,9 @@ class Answer:
                 raise _refused("it is streamed, or not, against what was asked")
         if response.status == 200 and streams:
             kept = _kept(response.headers)
-            return StreamReply(200, [EVENTS, (b"cache-control", b"no-store"), *kept], self._events(response))
+            headers = [EVENTS, (b"cache-control", b"no-store"), *kept]
+            last_words = partial(error_event, path=self._endpoint.path)
+            return StreamReply(200, headers, self._events(response), last_words=last_words)
         async with response:
             return await self._whole(response, streams=streams)
 
@@ -130,6 +133,9 @@ class Answer:
             raise _refused(str(error)) from error
         if response.status == 200 and not self._authenticates_end and _holds_error(opened):
             raise _refused("an error claims to be a success")  # nothing authenticates the status
+        rendering = self._request.rendering
+        if rendering is not None and response.status == 200:
+            kind, opened = (b"content-type", rendering.content_type), rendering.render(opened)
         return Reply(response.status, [kind, NO_SNIFFING, *kept], opened)
 
     def _open(self, body: bytes, ending: Ending) -> bytes:

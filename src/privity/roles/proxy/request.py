@@ -5,20 +5,31 @@ from dataclasses import dataclass
 
 import msgspec
 
-from privity.errors import InvalidRequestError
+from privity.errors import InvalidRequestError, PayloadTooLargeError
 from privity.protocol.bodies import turn_fields
 from privity.protocol.cache_salt import RANDOM_BYTES, check_salt, random_salt
 from privity.protocol.ending import Ending
 from privity.protocol.endpoints import Endpoint, Form
 from privity.protocol.exchange import Random, Sealer
 from privity.protocol.fields import Fields, check_model, read_model, scan
-from privity.protocol.multipart import BOUNDARY_BYTES, content_type, parse_form, seal_form
+from privity.protocol.multipart import (
+    BOUNDARY_BYTES,
+    Part,
+    as_boolean,
+    content_type,
+    in_order,
+    parse_form,
+    seal_form,
+)
 from privity.protocol.shard_key import CONTENT_MEMBERS, shard_key
+from privity.roles.proxy.captions import RENDERINGS, Rendering
 
 _TRUE = b"true"
 _BOOLEANS = (None, b"null", b"false", _TRUE)
-_TRUE_IN_FORMS = frozenset({b"1", b"on", b"t", b"true", b"y", b"yes"})
-"""How forms say that they want a stream, in any case: the ways that engines understand."""
+_FORMAT, _TIMES = "response_format", "timestamp_granularities[]"
+
+MAX_FILE = 50 * 1024 * 1024
+"""Bytes of a file in a form (wire-protocol.md section 9)."""
 
 LARGE_FORM = 1024 * 1024
 """Bytes of a form from which on it is sent in pieces as they are written: encrypted it is more than twice as long."""
@@ -43,6 +54,8 @@ class PlainRequest:
     """Whether a streamed answer may have an event for usage alone."""
     shard_key: str | None = None
     """What a gateway may know of the prompt's beginning; None where no cache salt is known."""
+    rendering: Rendering | None = None
+    """What is made of the answer for the app; None leaves it as it is."""
 
 
 def read_request(
@@ -59,6 +72,7 @@ def read_request(
 
     Raises:
         InvalidRequestError: not what the endpoint takes, a repeated name, no model, or a cache salt that is too short.
+        PayloadTooLargeError: a form's file is over `MAX_FILE`.
         ContextLengthError: the prompt is too large.
     """
     match endpoint.form:
@@ -124,7 +138,7 @@ def _wants_usage(fields: Fields) -> bool:
 
 
 def _read_form(endpoint: Endpoint, kind: bytes | None, body: bytes) -> PlainRequest:
-    parts = parse_form(body, kind)
+    rendering, parts = _to_render(parse_form(body, kind))
     plain = {part.name: part.value for part in parts if not part.is_file and part.name in endpoint.plain_request}
     if "model" not in plain:
         raise InvalidRequestError(
@@ -133,6 +147,11 @@ def _read_form(endpoint: Endpoint, kind: bytes | None, body: bytes) -> PlainRequ
     model = check_model(plain["model"].decode(errors="replace"))
     if not any(part.is_file for part in parts):
         raise InvalidRequestError("The form has no file under `file`.", param="file", code="missing_parameter")
+    if any(len(part.value) > MAX_FILE for part in parts if part.is_file):
+        raise PayloadTooLargeError(f"The file is over the limit of {MAX_FILE} bytes.", param="file")
+    streams = bool(as_boolean(plain.get("stream", b"")))
+    if rendering is not None and streams:
+        raise InvalidRequestError("Only `json` and `verbose_json` can be streamed.", param=_FORMAT)
     is_large = len(body) >= LARGE_FORM
 
     def seal(sealer: Sealer, ending: Ending, random: Random) -> tuple[bytes, Body]:
@@ -140,7 +159,17 @@ def _read_form(endpoint: Endpoint, kind: bytes | None, body: bytes) -> PlainRequ
         pieces = seal_form(parts, endpoint.plain_request, sealer, ending, boundary)
         return content_type(boundary), _each(pieces) if is_large else b"".join(pieces)
 
-    return PlainRequest(endpoint, seal, model, plain.get("stream", b"").lower() in _TRUE_IN_FORMS)
+    return PlainRequest(endpoint, seal, model, streams, rendering=rendering)
+
+
+def _to_render(parts: list[Part]) -> tuple[Rendering | None, list[Part]]:
+    """Return what is to be made of the answer, and the form that asks for what that takes."""
+    asked = [part.value.decode(errors="replace") for part in parts if part.name == _FORMAT and not part.is_file]
+    rendering = RENDERINGS.get(asked[0]) if len(asked) == 1 else None
+    if rendering is None:
+        return None, parts
+    kept = [part for part in parts if part.name not in (_FORMAT, _TIMES)]
+    return rendering, in_order([*kept, Part(_FORMAT, rendering.asks_for), Part(_TIMES, b"segment")])
 
 
 async def _each(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:

@@ -56,8 +56,9 @@ class Proxy:
     async def infer(self, path: str, headers: Headers, body: bytes) -> Reply | StreamReply:
         """Send a request, encrypted, and return its answer, decrypted.
 
-        It is repeated with a fresh nonce, once where the deployment doesn't know the secret any more and once where the
-        connection was reset before an answer began; never later.
+        It is repeated with a fresh nonce, once where the deployment doesn't know the secret any more, once where the
+        connection was reset before an answer began, and once where the configured key was refused and is another one by
+        now; never later.
 
         Raises:
             InvalidRequestError: the request is not what its endpoint takes.
@@ -76,7 +77,9 @@ class Proxy:
         except UpstreamError as error:
             raise api_error(error, "gateway") from error
 
-    async def _send(self, request: PlainRequest, path: str, headers: Headers) -> Reply | StreamReply:
+    async def _send(
+        self, request: PlainRequest, path: str, headers: Headers, *, may_change_key: bool = True
+    ) -> Reply | StreamReply:
         authorization = self._agreements.authorization(headers)
         means = None if request.model is None else await self._meaning(authorization, request.model)
         meant = [] if means is None else [(MEANS, encode_id(means))]
@@ -95,8 +98,10 @@ class Proxy:
                 may_reconnect = False
                 await self._surroundings.pause(RESET_PAUSE)
                 continue
-            if response.status == 401:
-                self._agreements.refused(authorization)
+            if response.status == 401 and self._agreements.refused(authorization) is not None and may_change_key:
+                async with response:
+                    pass
+                return await self._send(request, path, headers, may_change_key=False)
             reply = await answer.open(response)
             if not (may_renew and _names_unknown_secret(reply)):
                 return reply

@@ -6,7 +6,8 @@ from privity.errors import InvalidRequestError, UnknownSecretError
 from privity.protocol.agreement import MAX_REQUEST_BYTES, PATH
 from privity.roles.secret_service.service import SecretService
 from privity.transport.tasks import Background
-from privity.transport.web import JSON, Reply, Request, WebApp, json_reply, require_json
+from privity.transport.web import JSON, Reply, Request, json_reply, require_json
+from privity.transport.web_app import WebApp
 
 MAX_HAND_OUT_BODY = 1024
 """Bytes of a question for a secret: an ID has 44."""

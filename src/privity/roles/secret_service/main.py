@@ -10,7 +10,8 @@ from privity.roles.secret_service.config import Settings
 from privity.roles.secret_service.service import SecretService, Store
 from privity.transport.secret_store.memory import MemoryStore
 from privity.transport.secret_store.valkey import open_store
-from privity.transport.server import listening
+from privity.transport.server import Terms, listening
+from privity.transport.stopping import Stopping
 from privity.transport.tasks import Background
 from privity.transport.tls import server_context
 
@@ -26,14 +27,19 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def serve(settings: Settings) -> AsyncIterator[Running]:
+async def serve(settings: Settings, stopping: Stopping | None = None) -> AsyncIterator[Running]:
     """Run a secret service for as long as the context lasts.
+
+    Args:
+        settings: of both listeners.
+        stopping: how long answers under way are waited for at the end.
 
     Raises:
         StartError: it can't listen, or the store's URL can't be used.
     """
     store = _store(settings)
     identity = settings.identity
+    terms = Terms(stopping or Stopping())
     async with contextlib.aclosing(store), Background() as background:
         service = SecretService(identity, store)
         agreements = listening(
@@ -42,6 +48,7 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
             settings.port,
             "secret service",
             tls=server_context(identity) if settings.tls else None,
+            terms=terms,
         )
         hand_outs = listening(
             build_hand_out_app(service, background),
@@ -51,6 +58,7 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
             tls=server_context(identity, client_ca=settings.mesh_ca),
             client_name=INFERENCE_PROXY,
             options="--hand-out-",
+            terms=terms,
         )
         async with agreements as url, hand_outs as hand_out_url:
             yield Running(url, hand_out_url)

@@ -16,6 +16,7 @@ from privity.http import header
 from privity.protocol.event_stream import encode_event
 from privity.streams import Stream
 from privity.transport.models_api.source import Source
+from privity.transport.models_api.subscribers import Subscribers
 from privity.transport.web import EVENTS, NO_SNIFFING, Reply, Request, StreamReply
 
 DEFAULT_WAIT = 30.0
@@ -70,13 +71,26 @@ def is_same(given: str, etag: str) -> bool:
     return given.strip().removeprefix("W/").strip('"') == etag.strip('"')
 
 
-async def events(source: Source, request: Request, query: Query) -> StreamReply | Reply:
-    """Return a stream: the whole list first, unless the client has it (`Last-Event-ID`), then what changes in it."""
+async def events(source: Source, request: Request, query: Query, subscribers: Subscribers) -> StreamReply | Reply:
+    """Return a stream: the whole list first, unless the client has it (`Last-Event-ID`), then what changes in it.
+
+    Raises:
+        ApiError: as `Source.view`; `TooManyRequestsError` where there are too many subscribers.
+    """
+    request.only_waits = True
     view = await source.view(request)
     if isinstance(view, Reply):
         return view
-    steps = _nothing() if request.method == "HEAD" else _events(source, request, query, view)
-    return StreamReply(200, [*_HEADERS, *source.remarks(request)], Stream(steps))
+    headers = [*_HEADERS, *source.remarks(request)]
+    if request.method == "HEAD":
+        return StreamReply(200, headers, Stream(_nothing()))
+    chunks = Stream(_events(source, request, query, view), subscribers.take(request.headers))
+    return StreamReply(200, headers, chunks, last_words=_say_nothing)
+
+
+def _say_nothing(_error: ApiError) -> bytes:
+    """Return nothing: a stream of changes that ends is whole, and its client asks for the next one."""
+    return b""
 
 
 async def _nothing() -> AsyncGenerator[bytes]:

@@ -1,6 +1,7 @@
 """The routes of the Models API."""
 
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from privity.catalogue import full
@@ -23,17 +24,21 @@ from privity.transport.models_api.conditional import CACHING, is_known, not_modi
 from privity.transport.models_api.feed import events, is_same, long_poll, read_timeout
 from privity.transport.models_api.lifecycle import lifecycle_headers
 from privity.transport.models_api.source import Retrieved, Source
+from privity.transport.models_api.subscribers import Subscribers
 from privity.transport.web import NO_SNIFFING, Handler, Reply, Request, StreamReply, json_reply
 
 
-def models_routes(source: Source, collapses: Callable[[], bool] = lambda: False) -> dict[str, dict[str, Handler]]:
+def models_routes(
+    source: Source, collapses: Callable[[], bool] = lambda: False, subscribers: Subscribers | None = None
+) -> dict[str, dict[str, Handler]]:
     """Return what answers at each path.
 
     Args:
         source: where the models come from.
         collapses: whether only canonical IDs have rows where a client doesn't say.
+        subscribers: those who wait for changes.
     """
-    api = _ModelsApi(source, collapses)
+    api = _ModelsApi(source, collapses, subscribers or Subscribers())
     return {
         "/v1/models": {"GET": api.list},
         "/v1/models/events": {"GET": api.events},
@@ -50,9 +55,10 @@ _Projection = Callable[[View], tuple[str, Callable[[], bytes]]]
 
 
 class _ModelsApi:
-    def __init__(self, source: Source, collapses: Callable[[], bool]) -> None:
+    def __init__(self, source: Source, collapses: Callable[[], bool], subscribers: Subscribers) -> None:
         self._source = source
         self._collapses = collapses
+        self._subscribers = subscribers
 
     async def list(self, request: Request) -> Reply:
         parameters = request.parameters
@@ -60,7 +66,10 @@ class _ModelsApi:
         known = parameters.get("wait")
         if known:
             seconds = read_timeout(parameters)
-            await long_poll(self._source, request, lambda view: projection(view)[0], known, seconds)
+            request.only_waits = True
+            async with aclosing(self._subscribers.take(request.headers)):
+                await long_poll(self._source, request, lambda view: projection(view)[0], known, seconds)
+            request.only_waits = False
         view = await self._source.view(request)
         if isinstance(view, Reply):
             return view
@@ -83,7 +92,8 @@ class _ModelsApi:
         return _plainly(lambda view: anthropic_list(view, query, paging))
 
     async def events(self, request: Request) -> Reply | StreamReply:
-        return await events(self._source, request, read_query(request.parameters, collapse=self._collapses()))
+        query = read_query(request.parameters, collapse=self._collapses())
+        return await events(self._source, request, query, self._subscribers)
 
     async def retrieve(self, request: Request) -> Reply:
         found = await self._source.retrieve(request, request.tail)

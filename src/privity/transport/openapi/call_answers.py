@@ -19,6 +19,9 @@ _USAGE = or_null(record({"prompt_tokens": integer(), "completion_tokens": intege
 _CREATED = integer("Unix seconds.")
 _REASON = or_null(text("Such as `stop`, `length` or `tool_calls`."))
 
+_TIMES: Json = {"start": number("Seconds."), "end": number("Seconds.")}
+_SPOKEN = record({"id": integer(), "text": text(), **_TIMES}, ("text", "start", "end"))
+
 _MESSAGE = record(
     {
         "role": text(),
@@ -79,19 +82,22 @@ SCHEMAS: Json = {
         },
         ("object", "model", "data"),
     ),
-    "MessagesAnswer": record(
+    "TranscriptionAnswer": record(
         {
-            "id": _ID,
-            "type": text(const="message"),
-            "role": text(const="assistant"),
-            "model": _MODEL,
-            "content": array(record({"type": text()}, ("type",))),
-            "stop_reason": or_null(text()),
-            "usage": record({"input_tokens": integer(), "output_tokens": integer()}),
+            "text": text(),
+            "duration": number("Seconds."),
+            "language": text(),
+            "segments": array(_SPOKEN),
+            "words": array(record({"word": text(), **_TIMES}, ("word", "start", "end"))),
         },
-        ("id", "type", "role", "content"),
+        ("text",),
+        "`json` has the text alone.",
     ),
-    "TranscriptionAnswer": record({"text": text(), "duration": number("Seconds.")}, ("text",)),
+}
+
+_TEXTS: Json = {
+    "text/plain": {"schema": text("For the formats `text` and `srt`.")},
+    "text/vtt": {"schema": text("For the format `vtt`.")},
 }
 
 
@@ -103,4 +109,6 @@ def content(schema: str, streams: str) -> Json:
         streams: what its events are; "" where it never comes in events.
     """
     whole: Json = {"application/json": {"schema": schema_ref(schema)}}
+    if schema == "TranscriptionAnswer":
+        whole |= _TEXTS
     return whole | ({"text/event-stream": {"schema": event(streams)}} if streams else {})

@@ -28,22 +28,22 @@ MODEL = text(
     pattern=r"^( |[^\p{C}\p{Z}])+$",
     examples=[EXAMPLE],
 )
-_STREAM = or_null(flag("Whether the answer comes as server-sent events."))
-_SALT = text(
+STREAM = or_null(flag("Whether the answer comes as server-sent events."))
+SALT = text(
     "Only requests with the same salt share an engine's prompt cache. The proxy adds a random one.",
     minLength=MIN_CHARACTERS,
 )
-_POSITIVE: Json = {"minimum": 1, "maximum": 2**31 - 1}
-_MAX_TOKENS = or_null(integer("Tokens of the answer at most.", **_POSITIVE))
+POSITIVE: Json = {"minimum": 1, "maximum": 2**31 - 1}
+_MAX_TOKENS = or_null(integer("Tokens of the answer at most.", **POSITIVE))
 _PENALTY = or_null(number(minimum=-2, maximum=2))
-_FUNCTION_NAME = text(pattern="^[A-Za-z0-9_.-]{1,64}$")
+FUNCTION_NAME = text(pattern="^[A-Za-z0-9_.-]{1,64}$")
 _SOME_TEXT = text(minLength=1)
-_OBJECT: Json = {"type": "object"}
+OBJECT: Json = {"type": "object"}
 _TOKENS = array(integer(minimum=0), minItems=1)
 
 _GENERATION: Json = {
     "model": MODEL,
-    "stream": _STREAM,
+    "stream": STREAM,
     "stream_options": or_null(record({"include_usage": or_null(flag("A last event with the usage."))})),
     "max_tokens": _MAX_TOKENS,
     "n": or_null(integer("Choices of the answer.", minimum=1, maximum=MAX_CHOICES)),
@@ -54,17 +54,19 @@ _GENERATION: Json = {
     "seed": or_null(integer()),
     "stop": or_null(one_of_type(_SOME_TEXT, array(_SOME_TEXT, maxItems=16))),
     "logit_bias": or_null({"type": "object", "additionalProperties": number()}),
-    "cache_salt": _SALT,
+    "cache_salt": SALT,
 }
 
-_FUNCTION = record({"name": _FUNCTION_NAME, "description": or_null(text()), "parameters": or_null(_OBJECT)}, ("name",))
+_FUNCTION = record({"name": FUNCTION_NAME, "description": or_null(text()), "parameters": or_null(OBJECT)}, ("name",))
 
 _PART = one_of_type(
     record({"type": text(const="text"), "text": text()}, ("type", "text")),
     record(
         {
             "type": text(const="image_url"),
-            "image_url": record({"url": text("`https:` or `data:`.", pattern="^(https|data):")}, ("url",)),
+            "image_url": record(
+                {"url": text("`https:`, or `data:` with a PNG, JPEG, WebP or GIF.", pattern="^(https|data):")}, ("url",)
+            ),
         },
         ("type", "image_url"),
     ),
@@ -125,7 +127,7 @@ _CHAT = record(
             one_of_type(
                 text("`required` needs `tools`.", enum=["none", "auto", "required"]),
                 record(
-                    {"type": text(const="function"), "function": record({"name": _FUNCTION_NAME}, ("name",))},
+                    {"type": text(const="function"), "function": record({"name": FUNCTION_NAME}, ("name",))},
                     ("type", "function"),
                     "One of `tools`.",
                 ),
@@ -137,7 +139,7 @@ _CHAT = record(
                 record(
                     {
                         "type": text(const="json_schema"),
-                        "json_schema": record({"name": text(), "schema": or_null(_OBJECT)}, ("name",)),
+                        "json_schema": record({"name": text(), "schema": or_null(OBJECT)}, ("name",)),
                     },
                     ("type", "json_schema"),
                 ),
@@ -179,60 +181,44 @@ _EMBEDDINGS = record(
             array(_TOKENS, minItems=1, maxItems=MAX_INPUTS),
         ),
         "encoding_format": or_null(text(enum=["float", "base64"])),
-        "dimensions": or_null(integer("Numbers of each embedding, at most as many as the model's.", **_POSITIVE)),
+        "dimensions": or_null(integer("Numbers of each embedding, at most as many as the model's.", **POSITIVE)),
     },
     ("model", "input"),
     "As OpenAI has it.",
 )
 
-_BLOCK = record({"type": text("Such as `text`.")}, ("type",), "One of Anthropic's blocks.")
+_SPEECH: Json = {
+    "file": text("The recording, up to 50 MiB.", contentMediaType="application/octet-stream"),
+    "model": MODEL,
+    "prompt": text("What was said before, or how it is to be written."),
+    "response_format": text(enum=["json", "verbose_json", "text", "srt", "vtt"]),
+    "temperature": text("A number. Left to the engine."),
+    "stream": text(enum=["true", "false"]),
+}
+_TEXTS: Json = {"enum": ["text", "srt", "vtt"]}
 
-_MESSAGES = record(
-    {
-        "model": MODEL,
-        "messages": array(
-            record(
-                {
-                    "role": text(enum=["user", "assistant"]),
-                    "content": one_of_type(text(), array(_BLOCK)),
-                },
-                ("role", "content"),
-            ),
-            minItems=1,
-        ),
-        "max_tokens": integer("Tokens of the answer at most.", **_POSITIVE),
-        "stream": _STREAM,
-        "system": or_null(one_of_type(text(), array(_BLOCK))),
-        "tools": or_null(array(_OBJECT, maxItems=MAX_TOOLS)),
-        "cache_salt": _SALT,
-    },
-    ("model", "messages", "max_tokens"),
-    "As Anthropic has it.",
-)
 
-_TRANSCRIPTION = record(
-    {
-        "file": text("The recording, up to 50 MiB.", contentMediaType="application/octet-stream"),
-        "model": MODEL,
-        "language": text("ISO 639-1."),
-        "prompt": text(),
-        "response_format": text(enum=["json", "verbose_json"]),
-        "temperature": text("A number. Left to the engine."),
-        "stream": text(enum=["true", "false"]),
-    },
-    ("file", "model"),
-    "As OpenAI has it. No field is there twice, unless its name ends in `[]`.",
-    patternProperties={r"\[\]$": one_of_type(text(), array(text()))},
-    additionalProperties=text(),
-    propertyNames={"pattern": r'^[^\r\n\x00"\\]{1,256}$'},
-)
+def _speech_form(**further: Json) -> Json:
+    return record(
+        {**_SPEECH, **further},
+        ("file", "model"),
+        "As OpenAI has it. No field is there twice, unless its name ends in `[]`.",
+        patternProperties={r"\[\]$": one_of_type(text(), array(text()))},
+        additionalProperties=text(),
+        propertyNames={"pattern": r'^[^\r\n\x00"\\]{1,256}$'},
+        **{
+            "if": record({"response_format": _TEXTS}, ("response_format",)),
+            "then": record({"stream": {"const": "false"}}),
+        },
+    )
+
 
 SCHEMAS: Json = {
     "ChatRequest": _CHAT,
     "CompletionRequest": _COMPLETION,
     "EmbeddingsRequest": _EMBEDDINGS,
-    "MessagesRequest": _MESSAGES,
-    "TranscriptionRequest": _TRANSCRIPTION,
+    "TranscriptionRequest": _speech_form(language=text("That is spoken, in ISO 639-1.")),
+    "TranslationRequest": _speech_form(),
 }
 
 

@@ -69,8 +69,9 @@ _ANY_FORM = one_of_type(
 _HEADERS: Json = {"X-Content-Type-Options": response_header("Always `nosniff`.", text(const="nosniff"))}
 _RETRY = {"Retry-After": response_header("Seconds after which it may be worth another try.", {"type": "integer"})}
 
-_ALWAYS = frozenset({400, 500})
-"""Statuses that any request may get: one that isn't valid HTTP, and one that a defect of ours meets."""
+_ALWAYS = frozenset({400, 408, 500})
+"""Statuses that any request may get: one that isn't valid HTTP, or is too slow in coming, and one that a defect of ours
+meets."""
 
 
 @dataclass(frozen=True, slots=True)

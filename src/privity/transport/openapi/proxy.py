@@ -10,15 +10,17 @@ from privity.errors import (
     ModelNotFoundError,
     NotSupportedError,
     PayloadTooLargeError,
+    RequestTimeoutError,
     RouteNotFoundError,
     TamperedAnswerError,
+    TooManyRequestsError,
     UnauthorizedError,
     UnavailableError,
     UnknownSecretError,
     UnsupportedMediaError,
     WrongTaskError,
 )
-from privity.transport.openapi import call_answers, call_bodies
+from privity.transport.openapi import call_answers, call_bodies, call_messages, call_responses
 from privity.transport.openapi.document import document
 from privity.transport.openapi.errors import Errors, Form
 from privity.transport.openapi.models import DROPPED, LIFECYCLE, models_paths
@@ -40,9 +42,11 @@ _ERRORS = Errors(
         ForbiddenOriginError,
         RouteNotFoundError,
         ModelNotFoundError,
+        RequestTimeoutError,
         PayloadTooLargeError,
         UnsupportedMediaError,
         MisdirectedError,
+        TooManyRequestsError,
         UnknownSecretError,
         NotSupportedError,
         EngineFailedError,
@@ -51,7 +55,7 @@ _ERRORS = Errors(
         EngineTimeoutError,
     ),
     headers={},
-    also=((429, "The gateway has had too many requests. Privity's own doesn't say so."),),
+    also=((429, "The gateway has had too many requests."),),
 )
 
 _GUARD = (403, 421)
@@ -74,13 +78,19 @@ verified.
 * An API key is used where the proxy was given none of its own."""
 
 _CHUNKS = "Each `data` is a chunk of the answer, the last one is `[DONE]`. An error is the last event."
+_PIECES = "Each `data` is a piece of the text, the last one is `[DONE]`. An error is the last event."
 _ID: Json = {"X-Request-ID": response_header("The request's ID inside the deployment.")}
 
 
 def proxy_document() -> Json:
     """Return the document."""
     models = models_paths(_ERRORS, _REFUSED, missing=(404,), remarks=DROPPED)
-    schemas = {**call_bodies.SCHEMAS, **call_answers.SCHEMAS}
+    schemas = {
+        **call_bodies.SCHEMAS,
+        **call_answers.SCHEMAS,
+        **call_messages.SCHEMAS,
+        **call_responses.SCHEMAS,
+    }
     return document("Privity proxy", _ABOUT, {**_calls(), **models}, schemas, _ERRORS, _GUARD)
 
 
@@ -99,6 +109,15 @@ def _calls() -> Json:
         "/v1/embeddings": {
             "post": _call("embed", "Embed texts", call_bodies.json_body("EmbeddingsRequest"), "EmbeddingsAnswer")
         },
+        "/v1/responses": {
+            "post": _call(
+                "respond",
+                "Answer a conversation, without storing it",
+                call_bodies.json_body("ResponsesRequest"),
+                "ResponsesAnswer",
+                "Each `data` is an event, named by its `type`; the last one is `[DONE]`. An error is the last event.",
+            )
+        },
         "/v1/messages": {
             "post": {
                 **_call(
@@ -112,13 +131,34 @@ def _calls() -> Json:
                 "parameters": [version, beta],
             }
         },
+        "/v1/messages/count_tokens": {
+            "post": {
+                **_call(
+                    "countTokens",
+                    "Count the tokens of a conversation",
+                    call_bodies.json_body("CountTokensRequest"),
+                    "CountTokensAnswer",
+                    form="anthropic",
+                ),
+                "parameters": [version, beta],
+            }
+        },
         "/v1/audio/transcriptions": {
             "post": _call(
                 "transcribe",
                 "Write down what is said",
                 call_bodies.form_body("TranscriptionRequest"),
                 "TranscriptionAnswer",
-                "Each `data` is a piece of the text, the last one is `[DONE]`.",
+                _PIECES,
+            )
+        },
+        "/v1/audio/translations": {
+            "post": _call(
+                "translate",
+                "Write down in English what is said",
+                call_bodies.form_body("TranslationRequest"),
+                "TranscriptionAnswer",
+                _PIECES,
             )
         },
         "/unstructured/{path}": {"post": _document_call()},
@@ -138,11 +178,11 @@ def _call(name: str, summary: str, body: Json, answer: str, streams: str = "", f
 
 def _document_call() -> Json:
     content: Json = {"application/json": {"schema": {}}}
-    body = {"*/*": {"schema": text("Up to 25 MiB, encrypted as a whole.")}}
+    body = {"*/*": {"schema": text("Up to 25 MiB (less 1 KiB), encrypted as a whole.")}}
     return {
         "operationId": "partition",
         "summary": "Send a document to the Unstructured API",
-        "description": "404 where the deployment has none: Privity's own gateway has none.",
+        "description": "404 where no document backend is configured.",
         "tags": ["Calls"],
         "parameters": [in_path("path", "Any path.", "general/v0/general")],
         "requestBody": {"required": True, "content": body},
