@@ -46,8 +46,8 @@ fuzz: install
 
 # Hashed, for every platform, and without the address of any package index.
 lock: install
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-annotate --upgrade --quiet --output-file requirements/dev.txt
+	$(BIN)/uv pip compile pyproject.toml --group dev --extra audio --extra valkey --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --upgrade --quiet --output-file requirements/dev.txt
 
 clean:
 	rm -rf .venv

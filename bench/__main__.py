@@ -94,7 +94,7 @@ def run(parsed: argparse.Namespace) -> None:
 def run_scale(parsed: argparse.Namespace) -> None:
     """Measure and print what is large. Raises `BenchError` where something can't be run."""
     with tempfile.TemporaryDirectory(prefix="privity-bench-") as name:
-        figures, pids = measure_scale(Path(name), parsed.rounds, parsed.seconds, _tell)
+        figures, pids = measure_scale(Path(name), parsed.rounds, parsed.seconds, _tell, quick=parsed.quick)
     entries = scale_as_json(figures)
     if parsed.json is not None:
         parsed.json.write_text(json.dumps({"scale": entries, "processes": pids}, indent=2) + "\n")

@@ -6,6 +6,7 @@
 import statistics
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.accounting import cpu_seconds, rss_mb
@@ -23,33 +24,44 @@ RATE = 200.0
 
 CONNECTIONS = 8
 
-SETTLE = 1.0
-"""Seconds between a step and the look at memory, or until changes are under way."""
 
-IDLE = 5.0
-"""Seconds for which nothing happens to those who wait."""
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """Seconds in which nothing is sent."""
+
+    settle: float
+    """Between a step and the look at memory, or until changes are under way."""
+    idle: float
+    """While many wait."""
 
 
-def measure_scale(folder: Path, rounds: int, seconds: float, tell: Tell) -> tuple[Figures, dict[str, list[int]]]:
+EXACT = Pauses(settle=1.0, idle=5.0)
+QUICK = Pauses(settle=0.1, idle=0.5)
+
+
+def measure_scale(
+    folder: Path, rounds: int, seconds: float, tell: Tell, *, quick: bool
+) -> tuple[Figures, dict[str, list[int]]]:
     """Return the figures, and the processes that made them."""
     figures: Figures = defaultdict(lambda: defaultdict(list))
+    pauses = QUICK if quick else EXACT
     with Programs(folder) as programs:
         tell("scale: starting")
         scale = set_up(programs, folder)
-        _first_lists(figures, scale, tell)
+        _first_lists(figures, scale, pauses, tell)
         for number in range(1, rounds + 1):
             tell(f"scale: round {number} of {rounds}")
             _lists(figures, scale, seconds)
         for number in range(1, rounds + 1):
             tell(f"scale: changes, round {number} of {rounds}")
-            _requests(figures, scale, seconds, 0)
-            _requests(figures, scale, seconds, 1)
-            _surroundings(figures, scale, seconds, number)
+            _requests(figures, scale, seconds, 0, pauses)
+            _requests(figures, scale, seconds, 1, pauses)
+            _surroundings(figures, scale, seconds, number, pauses)
         figures["memory"]["churned"].append(_rss(scale.large))
         tell(f"scale: {SUBSCRIBERS} subscribers")
-        _subscribers(figures, scale, "gateway", scale.small, rounds)
-        _subscribers(figures, scale, "proxy", scale.proxy, rounds)
-        _subscribers_of_all_views(figures, scale)
+        _subscribers(figures, scale, "gateway", scale.small, rounds, pauses)
+        _subscribers(figures, scale, "proxy", scale.proxy, rounds, pauses)
+        _subscribers_of_all_views(figures, scale, pauses)
         return figures, programs.pids
 
 
@@ -57,12 +69,12 @@ def _rss(program: Program) -> float:
     return rss_mb([program.pid])
 
 
-def _first_lists(figures: Figures, scale: Scale, tell: Tell) -> None:
+def _first_lists(figures: Figures, scale: Scale, pauses: Pauses, tell: Tell) -> None:
     """Look at memory, and at what the first list of each key takes."""
     tell("scale: first lists")
     scale.load.run(Job("list", scale.small.port, [ONLY]))
     scale.load.run(Job("list", scale.large.port, [EVERYTHING]))
-    time.sleep(SETTLE)
+    time.sleep(pauses.settle)
     memory = figures["memory"]
     memory["short"].append(_rss(scale.small))
     memory["long"].append(_rss(scale.large))
@@ -71,7 +83,7 @@ def _first_lists(figures: Figures, scale: Scale, tell: Tell) -> None:
     rows = ROWS["long"] * cold.size / whole.size
     figures["cold row"]["long"].append(statistics.median(cold.times["list"]) * 1e6 / rows)
     figures["start"]["long"].append(scale.large_start)
-    time.sleep(SETTLE)
+    time.sleep(pauses.settle)
     memory["views"].append(_rss(scale.large))
 
 
@@ -98,11 +110,11 @@ def _mixed(program: Program, key: str, seconds: float, rate: float = 0.0) -> Job
     return Job("mixed", program.port, [key], seconds, connections=CONNECTIONS, rate=rate, model=model(0).id)
 
 
-def _requests(figures: Figures, scale: Scale, seconds: float, number: int) -> None:
+def _requests(figures: Figures, scale: Scale, seconds: float, number: int, pauses: Pauses) -> None:
     """Send the same requests while models change and while they don't."""
     for changes, name in _in_turn(number):
         scale.change_all(changes)
-        time.sleep(SETTLE / 2)
+        time.sleep(pauses.settle / 2)
         begun, used = time.perf_counter(), cpu_seconds([scale.large.pid])
         times = scale.load.run(_mixed(scale.large, FEW, 2 * seconds, RATE)).times
         figures["loaded cpu"][name].append(_share(scale.large, begun, used))
@@ -112,11 +124,11 @@ def _requests(figures: Figures, scale: Scale, seconds: float, number: int) -> No
     scale.change_all(0)
 
 
-def _surroundings(figures: Figures, scale: Scale, seconds: float, number: int) -> None:
+def _surroundings(figures: Figures, scale: Scale, seconds: float, number: int, pauses: Pauses) -> None:
     """Look at what else changes cost: this gateway by itself, at full speed, and what shares its machine."""
     for changes, name in _in_turn(number):
         scale.change_all(changes)
-        time.sleep(SETTLE / 2)
+        time.sleep(pauses.settle / 2)
         begun, used = time.perf_counter(), cpu_seconds([scale.large.pid])
         for kind, each in scale.load.run(_mixed(scale.small, ONLY, 2 * seconds, RATE)).times.items():
             figures[f"{kind} elsewhere"][name].append(statistics.median(each) * 1e3)
@@ -130,36 +142,36 @@ def _share(program: Program, begun: float, used: float) -> float:
     return (cpu_seconds([program.pid]) - used) * 100 / (time.perf_counter() - begun)
 
 
-def _subscribers(figures: Figures, scale: Scale, name: str, program: Program, rounds: int) -> None:
+def _subscribers(figures: Figures, scale: Scale, name: str, program: Program, rounds: int, pauses: Pauses) -> None:
     """Let many wait for changes at a program."""
     scale.load.run(Job("list", program.port, [ONLY]))
-    time.sleep(SETTLE)
+    time.sleep(pauses.settle)
     before = _rss(program)
     scale.crowd.run(Job("subscribe", program.port, [ONLY], count=SUBSCRIBERS))
-    time.sleep(SETTLE)
+    time.sleep(pauses.settle)
     figures["subscribed"][name].append(_rss(program) - before)
     begun, used = time.perf_counter(), cpu_seconds([program.pid])
-    time.sleep(IDLE)
+    time.sleep(pauses.idle)
     figures["idle cpu"][name].append(_share(program, begun, used))
     for count in range(1, rounds + 1):
         changed = scale.change_one()
         heard = scale.crowd.run(Job("heard", count=count))
         figures["first heard"][name].append(heard.first - changed)
         figures["heard"][name].append(heard.last - changed)
-        time.sleep(0.5)
+        time.sleep(pauses.settle / 2)
     figures["subscribed later"][name].append(_rss(program) - before)
     scale.crowd.run(Job("leave"))
 
 
-def _subscribers_of_all_views(figures: Figures, scale: Scale) -> None:
+def _subscribers_of_all_views(figures: Figures, scale: Scale, pauses: Pauses) -> None:
     """Let as many wait at the large gateway, by all keys, while everything changes."""
     before = _rss(scale.large)
     scale.crowd.run(Job("subscribe", scale.large.port, key_names(), count=SUBSCRIBERS))
-    time.sleep(SETTLE)
+    time.sleep(pauses.settle)
     figures["subscribed"]["large"].append(_rss(scale.large) - before)
     scale.change_all(CHANGES)
     begun, used = time.perf_counter(), cpu_seconds([scale.large.pid])
-    time.sleep(IDLE)
+    time.sleep(pauses.idle)
     figures["churning cpu"]["large"].append(_share(scale.large, begun, used))
     scale.change_all(0)
     scale.crowd.run(Job("leave"))

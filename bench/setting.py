@@ -131,7 +131,9 @@ def _deployment(starter: _Starter, plain: str, sealed: str) -> tuple[Program, Pr
     identity = starter.identity("secret-service")
     secrets = starter.privity("secret service", "secret-service", *identity, "--hand-out-port", str(hand_out), times=1)
     engine = ("--model", f"openai:{plain}/v1#tasks=generate", "--secret-service", f"https://127.0.0.1:{hand_out}")
-    inference = starter.privity("inference", "inference-proxy", *starter.identity("inference-proxy"), *engine)
+    inference = starter.privity(
+        "inference", "inference-proxy", *starter.identity("inference-proxy"), *engine, "--drain", "0"
+    )
     behind = ("--inference-proxy", f"https://127.0.0.1:{inference.port}", "--inference-proxy", sealed + UPLOADS)
     gateway = starter.privity("gateway", "gateway", *behind, "--secret-service", _url(secrets.port))
     return inference, gateway

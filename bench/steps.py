@@ -23,7 +23,8 @@ from privity.transport.forward import forward
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.server import listening
 from privity.transport.tasks import Background
-from privity.transport.web import EVENTS, JSON, MAX_BODY, Handler, Receive, Reply, Request, Send, StreamReply, WebApp
+from privity.transport.web import EVENTS, JSON, MAX_BODY, Handler, Receive, Reply, Request, Send, StreamReply
+from privity.transport.web_app import WebApp
 
 PARTS = {
     "bare": "uvicorn",

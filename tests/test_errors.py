@@ -18,6 +18,7 @@ from privity.errors import (
     PrivityError,
     ProtocolError,
     StartError,
+    TooManyRequestsError,
     UnavailableError,
     UpstreamError,
 )
@@ -71,7 +72,8 @@ def test_an_api_error_is_complete(kind: type[ApiError]) -> None:
     error = make(kind)
     assert 400 <= error.status <= 599
     assert error.type == ("permission_error" if error.status in (403, 421) else error.type)
-    assert error.type in ("invalid_request_error", "permission_error", "server_error")
+    assert error.type in ("invalid_request_error", "permission_error", "rate_limit_error", "server_error")
+    assert (error.type == "rate_limit_error") == (error.status == 429)
     assert (error.type == "server_error") == (error.status >= 500)
     assert re.fullmatch(r"[a-z]+(_[a-z]+)+", error.code or "")
     assert "text" in error.message
@@ -87,9 +89,11 @@ ANTHROPIC_TYPES = {
     403: "permission_error",
     404: "not_found_error",
     405: "invalid_request_error",
+    408: "invalid_request_error",
     413: "request_too_large",
     415: "invalid_request_error",
     421: "invalid_request_error",
+    429: "rate_limit_error",
     500: "api_error",
     501: "api_error",
     502: "api_error",
@@ -125,14 +129,16 @@ def test_a_wrong_method_says_which_are_right() -> None:
     assert MethodNotAllowedError("text", ("GET", "HEAD")).headers == [(b"allow", b"GET, HEAD")]
 
 
-def test_what_is_unavailable_says_when_to_come_again() -> None:
+def test_what_may_go_well_later_says_when_to_come_again() -> None:
     assert UnavailableError("text").headers == [(b"retry-after", b"2")]
     assert UnavailableError("text", retry_after=30, param="model").headers == [(b"retry-after", b"30")]
+    assert TooManyRequestsError("text").headers == [(b"retry-after", b"2")]
+    assert TooManyRequestsError("text", retry_after=30, code="c").headers == [(b"retry-after", b"30")]
 
 
 def test_other_errors_have_no_headers_of_their_own() -> None:
     with_headers = [each for each in API_ERRORS if make(each).headers]
-    assert with_headers == [MethodNotAllowedError, UnavailableError]
+    assert with_headers == [MethodNotAllowedError, TooManyRequestsError, UnavailableError]
 
 
 # What a person at a terminal is told

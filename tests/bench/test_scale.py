@@ -17,7 +17,7 @@ from bench.scale_stub import MODELS, REPLICAS, SHORT, Replica, large_fleet, mode
 from bench import scale_report
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "bench", "--scale", "--seconds", "0.2", "--rounds", "1"]
+COMMAND = [sys.executable, "-m", "bench", "--scale", "--quick", "--seconds", "0.2", "--rounds", "1"]
 HARD_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 

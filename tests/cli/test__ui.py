@@ -19,6 +19,12 @@ def rows(*models: Model) -> list[dict[str, Any]]:
     return [openai.row(model, each, NOW) for model in models for each in model.ids]
 
 
+def test_who_stops_a_program_is_told_what_it_waits_for() -> None:
+    assert _ui.stopping(0) == _ui.STOPPING
+    assert _ui.stopping(1) == "Stopping: 1 answer under way; Ctrl-C again to stop now"
+    assert _ui.stopping(2) == "Stopping: 2 answers under way; Ctrl-C again to stop now"
+
+
 def test_columns_begin_under_their_heads() -> None:
     text = _ui.table(("A", "LONG HEAD", "C"), [("long cell", "b", "c"), ("a", "", "cc")])
     assert text.splitlines() == ["A          LONG HEAD  C", "long cell  b          c", "a                     cc"]
@@ -48,8 +54,8 @@ GATEWAY = "http://127.0.0.1:4567"
 MESH_CA = Path("/var/a run's directory/mesh-ca.pem")
 
 
-def screen(*models: Model, default_models: bool = False) -> str:
-    return _ui.up_screen("http://127.0.0.1:8123", rows(*models), GATEWAY, MESH_CA, default_models)
+def screen(*models: Model, hints: tuple[str, ...] = ()) -> str:
+    return _ui.up_screen("http://127.0.0.1:8123", rows(*models), GATEWAY, MESH_CA, hints)
 
 
 def snippet(shown: str) -> str:
@@ -87,12 +93,15 @@ def test_the_screen_names_the_command_that_runs_another_proxy_and_a_shell_unders
 
 
 def test_no_line_of_the_screen_but_those_that_hold_a_path_is_wider_than_a_terminal() -> None:
-    wide = [line for line in screen(CHAT, EMBED, default_models=True).splitlines() if len(line) > 120]
+    wide = [line for line in screen(CHAT, EMBED, hints=_ui.hints(speech=False)).splitlines() if len(line) > 120]
     assert all(str(MESH_CA) in line or "mesh-ca.pem" in line for line in wide)
 
 
-def test_the_demo_size_is_mentioned_with_the_default_models_only() -> None:
-    assert _ui.DEMO_SIZE in screen(CHAT, default_models=True)
+def test_hints_are_shown_and_say_what_is_missing() -> None:
+    shown = screen(CHAT, hints=_ui.hints(speech=False))
+    assert _ui.DEMO_SIZE in shown
+    assert "pip install 'privity[audio]'" in shown
+    assert "privity[audio]" not in screen(CHAT, hints=_ui.hints(speech=True))
     assert _ui.DEMO_SIZE not in screen(CHAT)
 
 

@@ -11,7 +11,7 @@ from privity.cli.inference_proxy import DRAIN_SECONDS
 from privity.cli.main import main
 from privity.engines.probing import PROBE_BUDGET
 from privity.protocol.mesh import INFERENCE_PROXY, MeshCa
-from privity.roles.inference_proxy.config import Settings
+from privity.roles.inference_proxy.config import Documents, Settings
 
 SOURCE = "openai:http://127.0.0.1:9/v1"
 
@@ -71,16 +71,26 @@ def settings(files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable
     def settings_of(*further: str) -> Settings:
         served: list[Settings] = []
 
-        def run_until_stopped(settings: Settings, _: object) -> int:
+        def run_until_stopped(settings: Settings, *_: object) -> int:
             served.append(settings)
             return 0
 
-        monkeypatch.setattr(inference_proxy, "serve", lambda settings: settings)
+        monkeypatch.setattr(inference_proxy, "serve", lambda settings, _: settings)
         monkeypatch.setattr(inference_proxy, "run_until_stopped", run_until_stopped)
         assert main([*line(files), *further]) == 0
         return served[0]
 
     return settings_of
+
+
+def test_a_document_backend_takes_the_place_of_a_model(
+    files: dict[str, str], settings: Callable[..., Settings], capsys: pytest.CaptureFixture[str]
+) -> None:
+    del files["--model"]
+    assert settings("--documents", "http://127.0.0.1:9/").engine == Documents("http://127.0.0.1:9")
+    with pytest.raises(SystemExit):
+        main([*line(files), "--documents", "http://127.0.0.1:9", "--model", SOURCE])
+    assert "not allowed with" in capsys.readouterr().err
 
 
 def test_by_default_nothing_is_declared_or_tried_out_and_it_drains_for_a_moment(

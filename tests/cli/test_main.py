@@ -44,6 +44,8 @@ def test_help_works_and_tells_what_every_option_does(command: str, capsys: pytes
     parser = PARSERS[command]
     assert shown.startswith(f"usage: privity {command}".rstrip())
     for action in parser._actions:  # noqa: SLF001
+        if action.help == argparse.SUPPRESS:
+            continue
         assert action.help or isinstance(action, argparse._SubParsersAction), action.dest  # noqa: SLF001
         for option in action.option_strings:
             assert option in shown
@@ -60,6 +62,30 @@ def test_help_names_the_default_of_every_option_that_has_one(command: str) -> No
         assert not has_one or "default" in (action.help or ""), action.dest
 
 
+@pytest.mark.parametrize("command", ["up", "proxy", "gateway", "inference-proxy", "secret-service"])
+def test_programs_that_serve_take_options_from_the_environment(command: str) -> None:
+    environ = {
+        "PRIVITY_PORT": "7",
+        "PRIVITY_MESH_CA": "ca.pem",
+        "PRIVITY_IDENTITY": "id.pem",
+        "PRIVITY_MODEL": "file:m",
+    }
+    environ |= {"PRIVITY_SECRET_SERVICE": "https://a:1 https://b:2", "PRIVITY_LOG_LEVEL": "error"}
+    parsed = build_parser(environ).parse_args([command, "--log-level", "info"])
+    assert (parsed.port, parsed.log_level) == (7, "info")
+    if command in ("gateway", "inference-proxy"):
+        assert parsed.secret_service == ["https://a:1", "https://b:2"]
+
+
+def test_a_gateways_file_excludes_variables_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PRIVITY_PORT", "7")
+    assert main(["gateway", "--config", "gateway.toml"]) == 1
+    said = capsys.readouterr().err
+    assert said == "privity: --port can't be given beside --config, nor by the environment. Say it in the file.\n"
+
+
 def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--version"])
@@ -71,8 +97,8 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([], "required: COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
-        (["proxy"], "required: --mesh-ca"),
-        (["inference-proxy"], "required: --model"),
+        (["secret-service"], "required: --mesh-ca"),
+        (["inference-proxy"], "required: --mesh-ca, --identity, --secret-service"),
         (["up", "--unknown"], "unrecognized arguments: --unknown"),
         (["up", "--port", "x"], "--port"),
         (["up", "--port", "65536"], "a port is a number from 0 to 65535"),

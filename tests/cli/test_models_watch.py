@@ -32,7 +32,8 @@ from privity.transport.models_api.routes import models_routes
 from privity.transport.models_api.source import Published, Retrieved
 from privity.transport.server import listening
 from privity.transport.tasks import Background
-from privity.transport.web import Request, WebApp
+from privity.transport.web import Request
+from privity.transport.web_app import WebApp
 
 CHAT = Model("org/chat", ("generate",), 1_700_000_000, "org", ("chat",), context_length=2048, verified=True)
 EMBED = Model("org/embed", ("embed",), 2, "org", verified=False)

@@ -78,6 +78,24 @@ def test_a_busy_port_is_one_sentence_before_anything_slow_begins(
     )
 
 
+@pytest.mark.parametrize("options", [("--prompt-cache-salt", "s" * 32), ("--sharedPromptCache", "--promptCacheSalt=s")])
+def test_a_salt_that_is_of_no_use_is_one_sentence_before_anything_slow_begins(
+    options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "salt" in problem(["up", "--port", "0", *options], capsys)
+
+
+def test_requests_share_the_prompt_cache_where_its_user_says_so(tmp_path: Path) -> None:
+    salt = "a salt for tests, 32 letters long"
+    body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}).encode()
+    with fake_engine() as engine:
+        shared = ("--shared-prompt-cache", "--prompt-cache-salt", salt)
+        with up(tmp_path / "up", "--model", f"openai:{engine.url}", *shared) as running:
+            url = f"{running.url}/v1/chat/completions"
+            assert http("POST", url, body, content_type="application/json").status == 200
+        assert engine.requests[-1]["cache_salt"] == salt
+
+
 @pytest.mark.parametrize(
     ("source", "says"),
     [

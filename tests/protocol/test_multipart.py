@@ -13,7 +13,16 @@ from privity.protocol.bodies import open_fields
 from privity.protocol.ending import Ending
 from privity.protocol.endpoints import Endpoint, Form, endpoint_of
 from privity.protocol.exchange import PIECE_BYTES, Opener, Sealer, addressed_to
-from privity.protocol.multipart import MAX_PARTS, Part, content_type, encode_form, parse_form, seal_form, turn_parts
+from privity.protocol.multipart import (
+    MAX_PARTS,
+    Part,
+    as_boolean,
+    content_type,
+    encode_form,
+    parse_form,
+    seal_form,
+    turn_parts,
+)
 from privity.protocol.secret import Secret
 
 CAPTURE = json.loads((Path(__file__).parents[1] / "captures" / "deployed-proxy.json").read_bytes())
@@ -344,3 +353,15 @@ def test_a_form_sealed_in_pieces_has_the_bytes_of_one_that_is_sealed_at_once() -
     assert b"".join(pieces) == whole
     assert max(map(len, pieces)) <= 2 * PIECE_BYTES
     assert ending.seal(Sealer(SECRET, NONCE, bytes)) == other.seal(Sealer(SECRET, NONCE, bytes))
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        *((each, True) for each in (b"1", b"on", b"t", b"true", b"True", b"TRUE", b"y", b"yes")),
+        *((each, False) for each in (b"0", b"off", b"f", b"false", b"False", b"n", b"no")),
+        *((each, None) for each in (b"", b"2", b"maybe", b" true", b"\xff")),
+    ],
+)
+def test_a_field_says_yes_or_no_in_the_ways_that_engines_understand(written: bytes, *, read: bool | None) -> None:
+    assert as_boolean(written) is read

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privity.errors import ContextLengthError, InvalidRequestError
-from privity.protocol.shard_key import MAX_TOKENS, shard_key
+from privity.protocol.shard_key import MAX_BLOCKS, MAX_TOKENS, common_length, read_shard_key, shard_key
+from privity.protocol.shard_key import blocks_of as our_blocks_of
 
 VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "vectors/shard_key.json").read_text())
 SALT = "s" * 32
@@ -61,13 +62,15 @@ def test_a_string_counts_as_what_it_says_however_it_is_escaped(prompt: str, asci
 def test_members_count_in_the_order_of_the_prompt_and_others_do_not_count() -> None:
     parts = {
         "system": b'"' + b"s" * 60 + b'"',
+        "instructions": b'"i"',
         "tools": b"[1]",
         "messages": b"[2, 3]",
+        "input": b"[5]",
         "prompt": b'"p"',
         "suffix": b"4",
     }
     shuffled = {name: parts[name] for name in sorted(parts, reverse=True)} | {"model": b'"m"', "cache_salt": b'"x"'}
-    joined = {"prompt": b'"' + b"s" * 60 + b'[1][2, 3]p4"'}
+    joined = {"prompt": b'"' + b"s" * 60 + b'i[1][2, 3][5]p4"'}
     assert shard_key(shuffled, SALT) == shard_key(joined, SALT)
 
 
@@ -111,3 +114,38 @@ def test_the_largest_prompt_is_fast() -> None:
     began = time.perf_counter()
     shard_key({"prompt": raw}, SALT)
     assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize("blocks", ["", "-A", "-" + "Aa0+/" * (MAX_BLOCKS // 5)])
+def test_a_key_is_read_as_it_was_sent(blocks: str) -> None:
+    key = "0123456789abcdef" + blocks
+    assert read_shard_key(key.encode()) == key
+    assert our_blocks_of(key) == blocks_of(key)
+
+
+def test_the_key_of_the_longest_prompt_is_read() -> None:
+    key = shard_key({"prompt": b"[" + b"a" * (4 * MAX_TOKENS - 1)}, SALT)
+    assert len(blocks_of(key)) == MAX_BLOCKS
+    assert read_shard_key(key.encode()) == key
+
+
+HASH = b"0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *(None, b"", HASH[:-1], HASH + b"0", HASH.upper(), b" " + HASH, HASH + b"\n", HASH + b"-", b"-A"),
+        *(HASH + b"A", HASH + b"-A-A", HASH + b"-A=", HASH + b"-\xc3\xa4", HASH + b"-A\x00"),
+        HASH + b"-" + b"A" * (MAX_BLOCKS + 1),
+    ],
+)
+def test_what_is_no_key_is_ignored(header: bytes | None) -> None:
+    assert read_shard_key(header) is None
+
+
+@given(st.text("AB", max_size=12), st.text("AB", max_size=12))
+def test_the_common_beginning_is_measured(one: str, other: str) -> None:
+    common = common_length(one, other)
+    assert one[:common] == other[:common]
+    assert one[common : common + 1] != other[common : common + 1] or common == min(len(one), len(other))

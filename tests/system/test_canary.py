@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from privity.testing.fake_engine import MODEL, FakeEngine, fake_engine
+from privity.testing.pictures import PNG, data_url, image_part
 from privity.testing.programs import Answer, http
 from privity.testing.separate_roles import SeparateRoles, separate_roles
 
@@ -34,7 +35,7 @@ def ask_everything(url: str, canary: str) -> dict[str, Answer]:
     """Send the canary in every encrypted place of every endpoint; return the answers by what was asked."""
     tool = {"type": "function", "function": {"name": canary, "parameters": {"type": "object", "title": canary}}}
     chat = {"model": MODEL, "messages": [{"role": "user", "content": canary}], "tools": [tool], "unknown": canary}
-    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{base64.b64encode(canary.encode())!r}"}}
+    image = image_part(data_url(PNG + canary.encode()))
     asked = {
         "chat": ("/v1/chat/completions", chat),
         "stream": ("/v1/chat/completions", chat | {"stream": True}),
@@ -43,6 +44,7 @@ def ask_everything(url: str, canary: str) -> dict[str, Answer]:
         "completion": ("/v1/completions", {"model": MODEL, "prompt": canary, "suffix": canary, "stream": True}),
         "embedding": ("/v1/embeddings", {"model": MODEL, "input": [canary], "user": canary}),
         "message": ("/v1/messages", {"model": MODEL, "max_tokens": 9, "system": canary, "messages": chat["messages"]}),
+        "count": ("/v1/messages/count_tokens", {"model": MODEL, "system": canary, "messages": chat["messages"]}),
         "message stream": (
             "/v1/messages",
             {"model": MODEL, "max_tokens": 9, "stream": True, "messages": chat["messages"]},
@@ -57,22 +59,26 @@ def ask_everything(url: str, canary: str) -> dict[str, Answer]:
         name: http("POST", url + path, json.dumps(body).encode(), content_type="application/json")
         for name, (path, body) in asked.items()
     }
-    form = "".join(
-        f'--b\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n{value}\r\n'
-        for name, extra, value in (
-            ("model", "", MODEL),
-            ("prompt", "", canary),
-            ("file", f'; filename="{canary}.wav"', "RIFF" + canary),
-        )
-    )
-    answers["transcription"] = http(
-        "POST",
-        url + "/v1/audio/transcriptions",
-        (form + "--b--\r\n").encode(),
-        content_type="multipart/form-data; boundary=b",
-    )
+    forms = {
+        "transcription": ("transcriptions", {}),
+        "transcription stream": ("transcriptions", {"stream": "true"}),
+        "captions": ("transcriptions", {"response_format": "vtt"}),
+        "translation": ("translations", {"response_format": "text"}),
+    }
+    answers |= {name: say(f"{url}/v1/audio/{path}", canary, fields) for name, (path, fields) in forms.items()}
     document = http("POST", url + "/unstructured/general/v0/general", canary.encode(), content_type="text/plain")
     return answers | {"document": document}
+
+
+def say(url: str, canary: str, fields: dict[str, str]) -> Answer:
+    """Send a form with the canary in its recording, in the recording's name and in the prompt."""
+    values = [(name, "", value) for name, value in ({"model": MODEL, "prompt": canary} | fields).items()]
+    values.append(("file", f'; filename="{canary}.wav"', "RIFF" + canary))
+    form = "".join(
+        f'--b\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n{value}\r\n'
+        for name, extra, value in values
+    )
+    return http("POST", url, (form + "--b--\r\n").encode(), content_type="multipart/form-data; boundary=b")
 
 
 def found(canary: str, roles: SeparateRoles, directory: Path) -> list[str]:
@@ -112,7 +118,8 @@ def test_a_canary_is_nowhere_on_wires_in_logs_or_on_disk(engine: FakeEngine, hom
         "no such role": 400,
         "document": 404,
     }
-    for name in ("chat", "stream", "completion", "embedding", "message", "message stream", "transcription"):
+    texts = ("chat", "stream", "completion", "embedding", "message", "message stream", "transcription")
+    for name in (*texts, "transcription stream", "captions", "translation"):
         assert canary.encode() in answers[name].body, name
     assert canary.encode() in answers["refused"].body
     assert {answer.status for name, answer in failed.items() if name in ("chat", "transcription")} == {502}

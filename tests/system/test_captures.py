@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from privity.engines.connection import EngineConnection
+from privity.engines.engine import NativeEngine
 from privity.engines.openai_compatible import OpenAICompatibleEngine
+from privity.engines.translation.engine import TranslatingEngine
 from privity.http import header
 from privity.protocol.bodies import open_fields
 from privity.protocol.ending import Ending
@@ -47,7 +49,7 @@ EVERYTHING = ("generate", "embed", "transcribe")
 
 
 @asynccontextmanager
-async def deployment(answers: list[Any]) -> AsyncIterator[tuple[str, FakeHttpClient]]:
+async def deployment(answers: list[Any], *, translates: bool = False) -> AsyncIterator[tuple[str, FakeHttpClient]]:
     """Yield a gateway's URL, and the engine behind it, which gives the recorded answer."""
 
     def engine(request: SentRequest) -> FakeResponse:
@@ -56,7 +58,8 @@ async def deployment(answers: list[Any]) -> AsyncIterator[tuple[str, FakeHttpCli
         return event_response(answers) if b'"stream":true' in request.body else json_response(answers[0])
 
     http = FakeHttpClient(engine)
-    proxy = await inference_proxy(OpenAICompatibleEngine(EngineConnection(http, "http://engine", 60), EVERYTHING))
+    native: NativeEngine = OpenAICompatibleEngine(EngineConnection(http, "http://engine", 60), EVERYTHING)
+    proxy = await inference_proxy(TranslatingEngine(native) if translates else native)
     async with Background() as background:
         app = build_app(proxy, FixedSecrets(*SECRETS.values()), background)
         async with listening(app, "127.0.0.1", 0, "inference proxy") as url:
@@ -79,6 +82,32 @@ async def test_a_captured_request_is_understood_and_its_answer_opens(request_: A
     for raw in request_["decrypted"]["members"].values():
         assert raw.encode("latin-1" if "parts_in_order" in request_["decrypted"] else "utf-8") in engine.sent[-1].body
     assert plain_answer(request_, header(sent, b"privatemode-secret-id"), got) == request_["answer_plain"]
+
+
+async def test_a_captured_message_is_translated_where_the_engine_has_only_chats() -> None:
+    request_: Any = next(each.values[0] for each in REQUESTS if each.id == "messages")
+    sent = [(k.lower().encode(), v.encode()) for k, v in request_["headers"] if k.lower() not in NOT_SENT]
+    body = request_["body"].encode("latin-1")
+    choice = {"message": {"content": "Grüße 🙂"}, "finish_reason": "stop"}
+    chat = {"id": "c", "choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
+    async with (
+        deployment([chat], translates=True) as (url, engine),
+        PooledHttpClient() as http,
+        await http.request("POST", url + "/v1/messages", headers=sent, body=body) as response,
+    ):
+        assert response.status == 200
+        got = await response.read(1 << 20)
+    asked = engine.sent[-1].json()
+    assert engine.sent[-1].url == "http://engine/v1/chat/completions"
+    assert asked["messages"] == [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": 'Grüße "x" 🙂'},
+    ]
+    assert (asked["max_tokens"], asked["cache_salt"]) == (10, "M9ozAkxiw8faVwSGOsDEj1kveQY7K5UlTaQZ2A4xPww=")
+    (recorded,) = request_["answer_plain"]
+    (answer,) = plain_answer(request_, header(sent, b"privatemode-secret-id"), got)
+    usage = recorded["usage"] | {"cache_creation_input_tokens": 0}
+    assert answer == recorded | {"usage": usage}
 
 
 def plain_answer(request_: Any, secret_id: bytes | None, got: bytes) -> list[Any]:

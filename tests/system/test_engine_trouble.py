@@ -71,6 +71,22 @@ def test_a_stream_that_breaks_ends_in_an_error(app: OpenAI, engine: FakeEngine) 
         list(app.chat.completions.create(model=MODEL, messages=HELLO, stream=True))
 
 
+def test_a_response_that_breaks_raises_after_what_was_said(app: OpenAI, engine: FakeEngine) -> None:
+    engine.behaviour = "cut the stream"
+    events = iter(app.responses.create(model=MODEL, input="Say hello.", stream=True))
+    kinds = [next(events).type for _ in range(5)]
+    assert (kinds[0], kinds[-1]) == ("response.created", "response.output_text.delta")
+    with pytest.raises(openai.APIError, match="broke off"):
+        list(events)
+
+
+def test_a_response_of_an_engine_that_fails_is_a_502(app: OpenAI, engine: FakeEngine) -> None:
+    engine.behaviour = "fail"
+    with pytest.raises(openai.InternalServerError) as caught:
+        app.responses.create(model=MODEL, input="Say hello.")
+    assert (caught.value.status_code, caught.value.code) == (502, "engine_error")
+
+
 def test_an_app_that_leaves_a_stream_ends_the_engines_work(app: OpenAI, engine: FakeEngine) -> None:
     engine.behaviour = "stream for ever"
     stream = app.chat.completions.create(model=MODEL, messages=HELLO, stream=True)

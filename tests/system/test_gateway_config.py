@@ -15,6 +15,7 @@ from threading import Event
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import anthropic
 import pytest
 from openai import OpenAI
 
@@ -51,6 +52,12 @@ def rows(url: str, name: str | None = None, query: str = "") -> dict[str, dict[s
     answer = get(url, f"/v1/models{query}", name)
     assert answer.status == 200, answer
     return {row["id"]: row for row in json.loads(answer.body)["data"]}
+
+
+def message(url: str, name: str) -> Any:
+    """Ask by Anthropic's client, which sends the key of somebody as `x-api-key`."""
+    with anthropic.Anthropic(base_url=url, api_key=f"key-of-{name}", max_retries=0, timeout=PATIENCE) as claude:
+        return claude.messages.create(model=MODEL, max_tokens=5, messages=[{"role": "user", "content": "Hello"}])
 
 
 def chat(url: str, model: str = MODEL, name: str | None = None, **more: object) -> Answer:
@@ -223,12 +230,18 @@ def test_each_key_lists_retrieves_and_calls_what_its_groups_may_use(front: Front
         assert [get(url, f"/v1/models/{MODEL}", each).status for each in ("alice", "bob")] == [200, 404]
         etags = [get(url, "/v1/models", each).headers["etag"] for each in ("alice", "bob")]
         assert etags[0] != etags[1]
-        anthropic = get(url, "/v1/models", None, x_api_key="key-of-alice", anthropic_version="2023-06-01")
-        assert [row["id"] for row in json.loads(anthropic.body)["data"]] == [MODEL, SHORT]
+        claudes = get(url, "/v1/models", None, x_api_key="key-of-alice", anthropic_version="2023-06-01")
+        assert [row["id"] for row in json.loads(claudes.body)["data"]] == [MODEL, SHORT]
     assert chat(proxy, name="alice").status == 200
     bobs = chat(proxy, name="bob")
     assert (bobs.status, bobs.error["code"]) == (404, "model_not_found")
     assert chat(proxy, name="mallory").status == 401
+    assert message(proxy, "alice").content[0].text == "Hello."
+    for name, status, kind in (("bob", 404, "not_found_error"), ("mallory", 401, "authentication_error")):
+        with pytest.raises(anthropic.APIStatusError) as caught:
+            message(proxy, name)
+        body: Any = caught.value.body
+        assert (caught.value.status_code, body["type"], body["error"]["type"]) == (status, "error", kind)
     assert "key-of-" not in front.log()
 
 

@@ -20,7 +20,8 @@ from privity.transport.http_client import PooledHttpClient
 from privity.transport.server import listening
 from privity.transport.tasks import Background
 from privity.transport.tls import server_context
-from privity.transport.web import MAX_BODY, Reply, Request, Routes, StreamReply, WebApp, json_reply
+from privity.transport.web import MAX_BODY, Reply, Request, Routes, StreamReply, json_reply
+from privity.transport.web_app import WebApp
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),

@@ -30,7 +30,10 @@ from privity.testing.programs import http as ask
 
 CHAT = ("HuggingFaceTB/SmolLM2-135M-Instruct", "smollm2-135m-instruct")
 EMBED = ("sentence-transformers/all-MiniLM-L6-v2", "all-minilm-l6-v2")
-EVERY = (*CHAT, *EMBED)
+SPEECH = ("Systran/faster-whisper-tiny.en", "whisper-tiny.en")
+EVERY = (*CHAT, *EMBED, *SPEECH)
+LENGTHS = dict.fromkeys(CHAT, 4096) | dict.fromkeys(EMBED, 512)
+"""Tokens of each model's context; one for speech has none."""
 PATIENCE = 60.0  # seconds, for what takes a few
 JSON = "application/json"
 HELLO: list[Any] = [{"role": "user", "content": "Say hello."}]
@@ -82,7 +85,7 @@ def test_openai_calls_every_id_that_is_listed(client: OpenAI) -> None:
         if "embed" in tasks:
             assert client.embeddings.create(model=row.id, input="x").model == row.id
             called.add(row.id)
-    assert called == set(EVERY)
+    assert called == {*CHAT, *EMBED}
 
 
 def test_openai_asks_again_only_for_what_changed(client: OpenAI) -> None:
@@ -137,7 +140,7 @@ def test_anthropic_pages_by_itself(claude: Anthropic) -> None:
         assert (row.type, row.lifecycle) == ("model", "active")
         assert row.display_name
         assert row.created_at.year > 2015
-        assert row.max_input_tokens == (512 if row.id in EMBED else 4096)
+        assert row.max_input_tokens == LENGTHS.get(row.id)
 
 
 def test_anthropic_pages_both_ways(claude: Anthropic) -> None:
@@ -146,7 +149,7 @@ def test_anthropic_pages_both_ways(claude: Anthropic) -> None:
     assert (after.first_id, after.last_id) == (EVERY[2], EVERY[2])
     before = claude.models.list(before_id=EVERY[3], limit=2)
     assert ([row.id for row in before.data], before.has_more) == ([*EVERY[1:3]], True)
-    assert not claude.models.list(after_id=EVERY[2]).has_more
+    assert not claude.models.list(after_id=EVERY[-2]).has_more
 
 
 @pytest.mark.parametrize("model", EVERY)
@@ -183,6 +186,7 @@ def test_claude_code_has_all_at_once_and_without_a_redirect(running: Up, key: di
 def test_ollama_lists_and_shows(running: Up) -> None:
     with ollama.Client(host=running.url, timeout=PATIENCE) as asking:
         listed = asking.list().models
+        capabilities = {each: ["completion", "tools"] for each in CHAT} | {each: ["embedding"] for each in EMBED}
         assert [each.model for each in listed] == list(EVERY)
         for each in listed:
             assert each.size is not None
@@ -195,8 +199,8 @@ def test_ollama_lists_and_shows(running: Up) -> None:
             shown = asking.show(each.model)
             assert shown.modelinfo is not None
             lengths = [value for key, value in shown.modelinfo.items() if key.endswith(".context_length")]
-            assert lengths == [512 if each.model in EMBED else 4096]
-            assert shown.capabilities == (["embedding"] if each.model in EMBED else ["completion", "tools"])
+            assert lengths == ([LENGTHS[each.model]] if each.model in LENGTHS else [])
+            assert shown.capabilities == capabilities.get(each.model, [])
         assert asking.show(f"{EMBED[1]}:latest") == asking.show(EMBED[1])
         with pytest.raises(ollama.ResponseError) as caught:
             asking.show("nothing-like-it")
@@ -245,7 +249,7 @@ def test_langchain_and_litellm_ask_like_openai(running: Up) -> None:
 def test_lm_studios_clients_list_and_retrieve(running: Up) -> None:
     rows = rows_of(get(f"{running.url}/api/v0/models"))
     assert [row["id"] for row in rows] == list(EVERY)
-    assert [row["type"] for row in rows] == ["llm", "llm", "embeddings", "embeddings"]
+    assert [row.get("type") for row in rows] == ["llm", "llm", "embeddings", "embeddings", None, None]
     assert {row["state"] for row in rows} == {"loaded"}
     for row in rows:
         assert json.loads(get(f"{running.url}/api/v0/models/{row['id']}").body) == row
@@ -259,7 +263,7 @@ def test_every_row_has_what_unguarded_clients_read(running: Up) -> None:
         assert None not in row.values()
         assert row["status"] == "available"
         assert row["verified"] is True
-        assert row["max_model_len"] == row["context_length"]
+        assert row.get("max_model_len") == row.get("context_length") == LENGTHS.get(row["id"])
 
 
 # HTTP
@@ -288,9 +292,9 @@ def test_curl_gets_heads_and_conditions(running: Up) -> None:
         ("task=embed", EMBED),
         ("owned_by=HuggingFaceTB", CHAT),
         ("q=MINILM", EMBED),
-        ("aliases=collapse", (CHAT[0], EMBED[0])),
+        ("aliases=collapse", (CHAT[0], EMBED[0], SPEECH[0])),
         ("task=generate&aliases=collapse", (CHAT[0],)),
-        ("task=transcribe", ()),
+        ("task=transcribe", SPEECH),
         ("unheard_of=1&limit=nonsense&task=", EVERY),
     ],
 )

@@ -19,7 +19,7 @@ from privity.testing.programs import PRIVITY, Up, eventually, http
 PAGE = Path(__file__).parents[2] / "docs" / "models-api.md"
 WIDTH = 110
 MAX_LINES = 260
-MODELS = 2
+MODELS = 3
 
 BLOCK = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 VARIES = (
@@ -99,7 +99,7 @@ def test_the_answers_on_the_page_are_those_of_a_running_system(running: Up, tmp_
     def is_whole() -> bool:
         return http("GET", f"{running.url}/v1/models?aliases=collapse").body.count(b'"status":"available"') == MODELS
 
-    eventually(is_whole, "both models are available")
+    eventually(is_whole, "all models are available")
     page = PAGE.read_text()
     now = page_of_now(page, running.url, tmp_path)
     if os.environ.get("PRIVITY_WRITE_DOCS"):

@@ -44,8 +44,8 @@ class Fleet:
     def start_inference(self, number: int) -> None:
         identity = ("--identity", str(self.directory / "mesh" / "inference-proxy.pem"))
         hand_outs = [f"--secret-service=https://127.0.0.1:{self.ports[f'hand-out-{each}']}" for each in (0, 1)]
-        engine = ("--model", f"openai:{self.engines[number].url}")
-        self.start(f"inference-{number}", "inference-proxy", *identity, *hand_outs, *engine)
+        own = ("--model", f"openai:{self.engines[number].url}", "--drain", "0")
+        self.start(f"inference-{number}", "inference-proxy", *identity, *hand_outs, *own)
 
     def start_all(self) -> None:
         for number in (0, 1):

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import openai
 import pytest
 from openai import OpenAI
 
+from privity.testing.pictures import image_part
 from privity.testing.programs import Program, Up, children_of, eventually, free_port, http, is_alive, up
 from privity.testing.separate_roles import separate_roles
 
 CHAT = ("HuggingFaceTB/SmolLM2-135M-Instruct", "smollm2-135m-instruct")
 EMBED = ("sentence-transformers/all-MiniLM-L6-v2", "all-minilm-l6-v2")
+SPEECH = ("Systran/faster-whisper-tiny.en", "whisper-tiny.en")
 HELLO: list[Any] = [{"role": "user", "content": "Say hello."}]
 LONG: list[Any] = [{"role": "user", "content": "hi " * 6000}]
 WEATHER: Any = {
@@ -55,6 +58,7 @@ def test_the_screen_shows_where_it_serves_and_what(running: Up) -> None:
     for listed in (
         *CHAT,
         *EMBED,
+        *SPEECH,
         "generate, tool_calling",
         "embed",
         "Ctrl-C",
@@ -67,14 +71,18 @@ def test_the_screen_shows_where_it_serves_and_what(running: Up) -> None:
 
 def test_every_model_is_listed_under_its_full_id_and_then_its_short_id(client: OpenAI) -> None:
     rows = list(client.models.list())
-    assert [row.id for row in rows] == [*CHAT, *EMBED]
+    assert [row.id for row in rows] == [*CHAT, *EMBED, *SPEECH]
+    told: dict[str, tuple[list[str], int | None]] = {
+        **dict.fromkeys(CHAT, (["generate", "tool_calling"], 4096)),
+        **dict.fromkeys(EMBED, (["embed"], 512)),
+        **dict.fromkeys(SPEECH, (["transcribe"], None)),
+    }
     for row in rows:
         extra = row.model_dump()
         assert row.object == "model"
         assert row.created > 1_500_000_000
         assert row.owned_by
-        assert extra["tasks"] == (["embed"] if row.id in EMBED else ["generate", "tool_calling"])
-        assert extra["context_length"] == (512 if row.id in EMBED else 4096)
+        assert (extra["tasks"], extra.get("context_length")) == told[row.id]
 
 
 @pytest.mark.parametrize("model", [*CHAT, *EMBED])
@@ -251,7 +259,7 @@ def test_dimensions_shorten_to_unit_length(client: OpenAI) -> None:
         (
             {
                 "model": CHAT[1],
-                "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}],
+                "messages": [{"role": "user", "content": [image_part()]}],
             },
             400,
             "task_not_supported",
@@ -348,7 +356,11 @@ def test_a_killed_engine_leaves_the_list_and_comes_back(running: Up, client: Ope
         else:
             client.embeddings.create(model=model[1], input="x")
 
+    stream = begin_to_count(client) if model is CHAT else None
     os.kill(running.worker(model[0]), signal.SIGKILL)
+    if stream is not None:
+        with pytest.raises(openai.APIError, match="broke off"):
+            list(stream)
     with pytest.raises(openai.InternalServerError) as caught:
         call()
     assert caught.value.status_code == 503
@@ -356,6 +368,14 @@ def test_a_killed_engine_leaves_the_list_and_comes_back(running: Up, client: Ope
     eventually(lambda: not listed(), "the model leaves the list")
     eventually(listed, "the model is listed again")
     call()
+
+
+def begin_to_count(client: OpenAI) -> Iterator[Any]:
+    """Return a stream that has begun and is far from its end."""
+    count: list[Any] = [{"role": "user", "content": "Count to a thousand."}]
+    stream = iter(client.chat.completions.create(model=CHAT[1], messages=count, stream=True))
+    next(stream)
+    return stream
 
 
 def test_nothing_that_was_asked_is_in_the_log(running: Up, client: OpenAI) -> None:
@@ -376,20 +396,20 @@ def test_nothing_that_was_asked_is_in_the_log(running: Up, client: OpenAI) -> No
 def test_stopping_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
     with up(tmp_path) as everything:
         workers = children_of(everything.program.process.pid)
-        assert len(workers) == 2
+        assert len(workers) >= 2
         client = OpenAI(base_url=f"{everything.url}/v1", api_key="unused")
-        stream = client.chat.completions.create(
-            model=CHAT[1], messages=[{"role": "user", "content": "Count to a thousand."}], stream=True
-        )
-        next(iter(stream))
-        assert everything.program.stop(number) == 0
+        begin_to_count(client)
+        everything.program.process.send_signal(number)
+        said = everything.program.err
+        eventually(lambda: "Stopping: 1 answer under way" in said.read_text(), "it waits for the answer")
+        assert everything.program.stop(number) == 0  # told again, it waits no longer
         assert not any(is_alive(worker) for worker in workers)
 
 
 def test_engines_end_when_everything_else_is_killed(tmp_path: Path) -> None:
     with up(tmp_path) as everything:
         workers = children_of(everything.program.process.pid)
-        assert len(workers) == 2
+        assert len(workers) >= 2
         everything.program.process.kill()
         everything.program.process.wait()
         eventually(lambda: not any(is_alive(worker) for worker in workers), "the workers end")

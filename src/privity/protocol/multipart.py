@@ -22,6 +22,9 @@ MAX_PARTS = 1000
 BOUNDARY_BYTES = 24
 """Random bytes of a boundary: none of 192 bits is ever met in a body by chance."""
 
+_TRUE = frozenset({b"1", b"on", b"t", b"true", b"y", b"yes"})
+_FALSE = frozenset({b"0", b"off", b"f", b"false", b"n", b"no"})
+
 _NAME = re.compile(r'[^\r\n\x00"\\]{1,256}')
 """What parsers read in different ways, quotation marks and backslashes, is in no known name."""
 
@@ -33,6 +36,12 @@ class Part:
     name: str
     value: bytes
     is_file: bool = False
+
+
+def as_boolean(value: bytes) -> bool | None:
+    """Return what a field says in one of the ways that engines understand; None where it says neither yes nor no."""
+    lower = value.lower()
+    return True if lower in _TRUE else False if lower in _FALSE else None
 
 
 def parse_form(body: bytes, content_type: bytes | None) -> list[Part]:
@@ -52,7 +61,7 @@ def parse_form(body: bytes, content_type: bytes | None) -> list[Part]:
         raise InvalidRequestError("The body isn't a valid form.", code="invalid_form") from error
     if not reader.complete:
         raise InvalidRequestError("The form breaks off.", code="invalid_form")
-    return _in_order(reader.parts)
+    return in_order(reader.parts)
 
 
 def encode_form(parts: Sequence[Part], boundary: bytes) -> bytes:
@@ -124,7 +133,8 @@ def _is_hidden(part: Part, plain: Collection[str], ending: Ending) -> bool:
     return False
 
 
-def _in_order(parts: Sequence[Part]) -> list[Part]:
+def in_order(parts: Iterable[Part]) -> list[Part]:
+    """Return parts in the order of encryption."""
     return sorted(parts, key=lambda part: (part.is_file, part.name))
 
 

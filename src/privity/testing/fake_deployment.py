@@ -216,7 +216,7 @@ def _sealed(endpoint: Endpoint, answer: Any, status: int, sealer: Sealer, *, wit
         return FakeResponse(status, [*headers, (END, ending.seal(sealer))] if with_end else headers, [body])
     pieces = []
     for event in answer:
-        name = event["type"].encode() if endpoint.anthropic else None
+        name = event["type"].encode() if endpoint.names_events else None
         ending.event(name or b"message")
         pieces.append(encode_event(sealed(event), name))
     last = [pieces.pop()] if endpoint.anthropic else [b"data: [DONE]\n\n"]

@@ -71,8 +71,13 @@ def _message(text: str) -> dict[str, Any]:
     return {"id": "m", "type": "message", "role": "assistant", "content": content, **stopped, "usage": usage}
 
 
+def _count(_text: str) -> dict[str, Any]:
+    return {"input_tokens": 1}
+
+
 def _transcription(text: str) -> dict[str, Any]:
-    return {"text": text, "usage": {"type": "duration", "seconds": 1}}
+    segment = {"id": 0, "start": 0.0, "end": 0.5, "text": text}
+    return {"text": text, "segments": [segment], "duration": 0.5, "usage": {"type": "duration", "seconds": 1}}
 
 
 _ANSWERS: dict[str, Callable[[str], dict[str, Any]]] = {
@@ -80,8 +85,16 @@ _ANSWERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "/v1/completions": _completion,
     "/v1/embeddings": _embeddings,
     "/v1/messages": _message,
+    "/v1/messages/count_tokens": _count,
     "/v1/audio/transcriptions": _transcription,
+    "/v1/audio/translations": _transcription,
 }
+
+
+_SALTED = {"application/json": {"schema": {"properties": {"cache_salt": {"type": "string"}}}}}
+_ROUTE = {"post": {"requestBody": {"content": _SALTED}}}
+
+_FORM_STREAMS = b'name="stream"\r\n\r\ntrue\r\n'
 
 
 def _chunk(text: str) -> bytes:
@@ -105,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/v1/models":
             self._json(200, {"object": "list", "data": [{"id": MODEL, "object": "model", "max_model_len": 2048}]})
         elif self.path == "/openapi.json":
-            self._json(200, {"openapi": "3.1.0", "paths": {path: {"post": {}} for path in _ANSWERS}})
+            self._json(200, {"openapi": "3.1.0", "paths": dict.fromkeys(_ANSWERS, _ROUTE)})
         else:
             self._json(404, {"detail": "Not Found"})
 
@@ -113,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         engine = self.server.engine
         engine.last_body = self.rfile.read(int(self.headers["content-length"]))
         is_json = (self.headers["content-type"] or "").startswith("application/json")
-        request = json.loads(engine.last_body) if is_json else {}
+        request = json.loads(engine.last_body) if is_json else {"stream": _FORM_STREAMS in engine.last_body}
         engine.requests.append(request)
         match engine.behaviour:
             case "say nothing":
@@ -159,6 +172,11 @@ class _Handler(BaseHTTPRequestHandler):
             delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": says}}
             for event in (delta, {"type": "message_stop"}):
                 self.wfile.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
+        elif self.path.startswith("/v1/audio/"):
+            delta = {"type": "transcript.text.delta", "delta": says}
+            for event in (delta, {"type": "transcript.text.done", "text": says}):
+                self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
+            self.wfile.write(b"data: [DONE]\n\n")
         else:
             self.wfile.write(_chunk(says) + b"data: [DONE]\n\n")
 

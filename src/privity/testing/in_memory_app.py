@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from privity.http import Headers, header
-from privity.transport.web import WebApp
+from privity.transport.web_app import WebApp
 
 
 @dataclass(slots=True)

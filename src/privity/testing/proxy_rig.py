@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from privity.http import Headers, HttpClient
 from privity.protocol.exchange import Random
 from privity.protocol.signed import Verifier
 from privity.roles.proxy.agreements import Agreements
+from privity.roles.proxy.api_key import open_key
 from privity.roles.proxy.config import LIST_SECONDS, UnsignedModels
 from privity.roles.proxy.headers import HeaderPolicy
 from privity.roles.proxy.link import GatewayLink
@@ -99,7 +101,7 @@ class Rig:
         background: holds its exchanges.
         http: its HTTP client; None leads to the deployment.
         gateway: its base URL.
-        api_key: the configured key.
+        api_key: the configured key, or its file.
         policy: what it says of its user.
         random: gives random bytes.
         unsigned_models: what becomes of models that nobody signed.
@@ -114,7 +116,7 @@ class Rig:
         *,
         http: HttpClient | None = None,
         gateway: str = GATEWAY,
-        api_key: str | None = None,
+        api_key: str | Path | None = None,
         policy: HeaderPolicy = ANY_GPU,
         random: Random = os.urandom,
         unsigned_models: UnsignedModels | None = None,
@@ -127,7 +129,8 @@ class Rig:
         self.http = http if isinstance(http, FakeHttpClient) else FakeHttpClient(deployment.server)
         client = http or self.http
         surroundings = self.time.surroundings(random)
-        self.agreements = Agreements(client, gateway, deployment.ca.certificate, api_key, background, surroundings)
+        key = open_key(api_key, surroundings.steady)
+        self.agreements = Agreements(client, gateway, deployment.ca.certificate, key, background, surroundings)
         self.vouching = Vouching(Verifier(deployment.ca.certificate), unsigned_models, surroundings.utc)
         link = GatewayLink(client, gateway, self.agreements, policy, surroundings)
         self.models = ProxyModels(link, self.vouching, background, list_seconds=list_seconds)

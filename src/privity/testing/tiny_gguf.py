@@ -14,7 +14,10 @@ CHATML = (
 CONTEXT = 1024
 """Tokens that it claims to have been trained for."""
 
-_WIDTH, _INNER, _LAYERS, _HEADS = 64, 128, 2, 4
+WIDTH = 64
+"""Numbers of a token's vector."""
+
+_INNER, _LAYERS, _HEADS = 128, 2, 4
 _SPECIAL = ("<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>")
 _UNKNOWN, _BEGIN, _END, _, _END_OF_TURN = range(len(_SPECIAL))
 
@@ -44,13 +47,13 @@ def write_tiny_gguf(
 
 def _describe(writer: gguf.GGUFWriter, context: int, pooling: int | None) -> None:
     writer.add_context_length(context)
-    writer.add_embedding_length(_WIDTH)
+    writer.add_embedding_length(WIDTH)
     writer.add_block_count(_LAYERS)
     writer.add_feed_forward_length(_INNER)
     writer.add_head_count(_HEADS)
     writer.add_head_count_kv(_HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_dimension_count(_WIDTH // _HEADS)
+    writer.add_rope_dimension_count(WIDTH // _HEADS)
     if pooling is not None:
         writer.add_pooling_type(gguf.PoolingType(pooling))
 
@@ -72,13 +75,13 @@ def _vocabulary(writer: gguf.GGUFWriter, chat_template: str | None) -> None:
 
 def _weights(writer: gguf.GGUFWriter, random: np.random.Generator) -> None:
     tokens = len(_SPECIAL) + 256
-    shapes = {"token_embd": (tokens, _WIDTH), "output": (tokens, _WIDTH)}
+    shapes = {"token_embd": (tokens, WIDTH), "output": (tokens, WIDTH)}
     for layer in range(_LAYERS):
-        shapes |= {f"blk.{layer}.attn_{part}": (_WIDTH, _WIDTH) for part in ("q", "k", "v", "output")}
-        shapes |= {f"blk.{layer}.ffn_{part}": (_INNER, _WIDTH) for part in ("gate", "up")}
-        shapes[f"blk.{layer}.ffn_down"] = (_WIDTH, _INNER)
+        shapes |= {f"blk.{layer}.attn_{part}": (WIDTH, WIDTH) for part in ("q", "k", "v", "output")}
+        shapes |= {f"blk.{layer}.ffn_{part}": (_INNER, WIDTH) for part in ("gate", "up")}
+        shapes[f"blk.{layer}.ffn_down"] = (WIDTH, _INNER)
     for name, shape in shapes.items():
         writer.add_tensor(f"{name}.weight", random.normal(0, 0.1, shape).astype(np.float32))
     norms = ["output_norm", *(f"blk.{layer}.{part}_norm" for layer in range(_LAYERS) for part in ("attn", "ffn"))]
     for name in norms:
-        writer.add_tensor(f"{name}.weight", np.ones(_WIDTH, np.float32))
+        writer.add_tensor(f"{name}.weight", np.ones(WIDTH, np.float32))

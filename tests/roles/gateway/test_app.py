@@ -19,6 +19,7 @@ from privity.http import Headers, header
 from privity.protocol.agreement import MAX_REQUEST_BYTES, PATH
 from privity.protocol.endpoints import ENDPOINTS, Form
 from privity.roles.gateway.app import build_app
+from privity.roles.gateway.documents import DocumentForwarder, DocumentReplicas
 from privity.roles.gateway.fleet import Fleet
 from privity.roles.gateway.forwarder import MAX_WHOLE_BODY, Forwarder
 from privity.roles.gateway.health import FALL
@@ -40,7 +41,7 @@ FOR_CHAT = (b"privatemode-target-model", b"chat")
 UPSTREAM = "http://inference-proxy"
 SECRET_SERVICES = ("http://first", "http://second", "http://third")
 ROUTED = [endpoint.path for endpoint in ENDPOINTS if endpoint.form is not Form.WHOLE]
-MODEL_FOR = {"/v1/embeddings": EMBED.id, "/v1/audio/transcriptions": HEAR.id}
+MODEL_FOR = {"/v1/embeddings": EMBED.id, "/v1/audio/transcriptions": HEAR.id, "/v1/audio/translations": HEAR.id}
 Infer = Callable[[SentRequest], FakeResponse]
 
 
@@ -106,11 +107,12 @@ async def gateway(
     await fleet.poll(fleet.replicas[0])
     models = GatewayModels(fleet, Keys())
     forwarder = Forwarder(fleet, models, upstream)
+    documents = DocumentForwarder(DocumentReplicas(upstream, fleet.clock), models, forwarder)
     secrets = SecretServices(secret_http, SECRET_SERVICES)
     async with (
         PooledHttpClient() as client,
         Background() as background,
-        listening(build_app(models, forwarder, secrets, background), "127.0.0.1", 0, "gateway") as url,
+        listening(build_app(models, forwarder, documents, secrets, background), "127.0.0.1", 0, "gateway") as url,
     ):
         try:
             yield Gateway(url, fleet, upstream, secret_http, client)
@@ -311,8 +313,8 @@ def for_model(name: bytes) -> tuple[bytes, bytes]:
         ("/v1/chat/completions", [for_model(b"org/embed")], 400, "task_not_supported", "embed"),
         ("/v1/embeddings", [FOR_CHAT], 400, "task_not_supported", "`generate`"),
         ("/v1/audio/transcriptions", [FOR_CHAT], 400, "task_not_supported", "`transcribe`"),
-        ("/v1/moderations", [FOR_CHAT], 404, "unknown_url", "/v1/responses"),
-        ("/unstructured/general/v0/general", [FOR_CHAT], 404, "unknown_url", "/unstructured/"),
+        ("/v1/moderations", [FOR_CHAT], 404, "unknown_url", "/v1/responses, "),
+        ("/unstructured/general/v0/general", [FOR_CHAT], 404, "unknown_url", "--documents"),
         ("/unstructured/", [FOR_CHAT], 404, "unknown_url", "/unstructured/"),
     ],
 )

@@ -26,7 +26,8 @@ from privity.transport.http_client import PooledHttpClient
 from privity.transport.server import listening
 from privity.transport.tasks import Background
 from privity.transport.tls import server_context
-from privity.transport.web import Handler, Reply, Request, Routes, StreamReply, WebApp, json_reply
+from privity.transport.web import Handler, Reply, Request, Routes, StreamReply, json_reply
+from privity.transport.web_app import WebApp
 
 pytestmark = pytest.mark.timeout(60)
 

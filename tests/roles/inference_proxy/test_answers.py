@@ -5,6 +5,7 @@ import pytest
 from privity.roles.inference_proxy.answers import public
 
 CHAT, MESSAGES, TRANSCRIPTIONS = "/v1/chat/completions", "/v1/messages", "/v1/audio/transcriptions"
+RESPONSES = "/v1/responses"
 
 
 def choices(name: str, **part: Any) -> dict[str, Any]:
@@ -39,7 +40,16 @@ def test_choices_of_another_form_stay(given: Any) -> None:
         (MESSAGES, {"message": {"model": "x", "id": "1"}}, {"message": {"model": "m", "id": "1"}}),
         (MESSAGES, {"message": "x"}, {"message": "x"}),
         (TRANSCRIPTIONS, {"text": "x"}, {"text": "x"}),
+        (RESPONSES, {"object": "response", "model": "x"}, {"object": "response", "model": "m"}),
+        (RESPONSES, {"response": {"model": "x", "usage": None}}, {"response": {"model": "m", "usage": None}}),
+        (RESPONSES, {"delta": "x"}, {"delta": "x"}),
+        (RESPONSES, {"response": "x"}, {"response": "x"}),
     ],
 )
 def test_the_model_is_named_where_the_api_names_it(path: str, given: dict[str, Any], expected: dict[str, Any]) -> None:
     assert public(given, "m", path) == expected
+
+
+def test_the_usage_of_a_response_is_at_the_top_of_its_event_too() -> None:
+    usage = {"input_tokens": 1}
+    assert public({"response": {"usage": usage}}, "m", RESPONSES) == {"response": {"usage": usage}, "usage": usage}

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import re
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
@@ -29,7 +31,7 @@ from privity.protocol.routed_model import HEADER as ROUTED_MODEL
 from privity.protocol.routed_model import MEANS, RoutedModel
 from privity.protocol.secret import Secret
 from privity.protocol.signed import Verifier
-from privity.roles.inference_proxy.app import build_app
+from privity.roles.inference_proxy.app import LARGE_BODY, build_app
 from privity.roles.inference_proxy.encryption import AnswerSeal
 from privity.streams import Stream
 from privity.testing.fake_http import FakeHttpClient, FakeResponse
@@ -38,14 +40,17 @@ from privity.testing.in_memory_app import Got, ask_app
 from privity.testing.inference_rig import CA, NOW, inference_proxy
 from privity.testing.sealed import SALT, SECRET, FixedSecrets, SealedExchange, SealingClient
 from privity.transport.tasks import Background
-from privity.transport.web import PLAIN, WebApp
+from privity.transport.web import PLAIN
+from privity.transport.web_app import WebApp
 
 FILES = ModelFiles(Path("/m.gguf"), None, ("org/Tiny", "tiny"), 1234, "org", None, None, None)
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 MESSAGES, TRANSCRIPTIONS, DOCUMENTS = "/v1/messages", "/v1/audio/transcriptions", "/unstructured/general"
+RESPONSES = "/v1/responses"
 TURNS = [{"role": "user", "content": "hello"}]
 HELLO: Json = {"model": "tiny", "messages": TURNS, "cache_salt": SALT}
 CLAUDE: Json = HELLO | {"max_tokens": 5}
+REPLY: Json = {"model": "tiny", "input": "hello", "cache_salt": SALT}
 SPOKEN = [Part("model", b"tiny"), Part("file", b"RIFF", is_file=True)]
 WANTS_EVENTS = (b"accept", b"text/event-stream")
 
@@ -171,6 +176,7 @@ CASES: list[tuple[str, Any, Json, set[str]]] = [
     (EMBEDDINGS, {"model": "tiny", "input": "a"}, VECTORS, {"usage"}),
     (MESSAGES, CLAUDE, {"id": "m", "type": "message", "model": "x", "usage": {}}, {"id", "type", "usage"}),
     (TRANSCRIPTIONS, SPOKEN, SPOKE, {"duration", "usage"}),
+    (RESPONSES, REPLY, {"id": "r", "object": "response", "model": "x", "usage": {}}, {"id", "usage"}),
 ]
 
 
@@ -186,11 +192,29 @@ async def test_a_whole_answer_is_encrypted_but_for_what_is_plain(
     assert (got.header(HEADER) is not None) == with_end
     seen = got.json()
     assert {name for name in seen if seen[name] == answer[name]} == stays - {"id"}
-    assert ("id" in stays) == bool(re.fullmatch(r"(chatcmpl-|cmpl-|msg_)[0-9a-f]{32}", str(seen.get("id"))))
+    assert ("id" in stays) == bool(re.fullmatch(r"(chatcmpl-|cmpl-|msg_|resp_)[0-9a-f]{32}", str(seen.get("id"))))
     opened = sealed.open_json(got.status, got.headers, got.body)
     assert set(opened) == set(answer)
     assert opened.get("model") == ("tiny" if "model" in answer else None)
     assert len(engine.asked) == 1
+
+
+@pytest.mark.parametrize(("length", "threads"), [(1000, False), (LARGE_BODY, True)])
+async def test_a_large_request_is_worked_on_in_a_thread_without_the_event_loops_random_bytes(
+    length: int, *, threads: bool
+) -> None:
+    def random(count: int) -> bytes:
+        assert threading.current_thread() is threading.main_thread()
+        return os.urandom(count)
+
+    sealed = SealingClient().seal(EMBEDDINGS, {"model": "tiny", "input": "a" * length})
+    async with Background() as background:
+        app = await app_over(Told(VECTORS), background, random=random)
+        got = await ask_app(app, "POST", EMBEDDINGS, sealed.headers, sealed.body)
+        tampered = await ask_app(app, "POST", EMBEDDINGS, sealed.headers, sealed.body.replace(b"tiny", b"tall"))
+    assert sealed.open_json(got.status, got.headers, got.body)["model"] == "tiny"
+    assert (tampered.status, tampered.json()["error"]["code"]) == (400, "not_encrypted")
+    assert any(each.name.startswith("asyncio") for each in threading.enumerate()) == threads
 
 
 async def test_reasoning_is_there_under_both_names() -> None:
@@ -243,6 +267,36 @@ async def test_anthropics_stream_has_types_and_its_end_just_before_the_last_even
     assert [event.json()["type"] for event in events] == expected
     assert events[0].json()["message"]["model"] == "tiny"
     assert "model" not in events[2].json()
+
+
+RESPONSE_EVENTS: list[Json | Exception] = [
+    {"type": "response.created", "response": {"id": "r", "model": "inner", "usage": None}},
+    {"type": "response.output_text.delta", "delta": "Hi."},
+    {"type": "response.completed", "response": {"id": "r", "model": "inner", "usage": {"total_tokens": 2}}},
+]
+
+
+@pytest.mark.parametrize("with_end", [True, False])
+async def test_a_responses_stream_has_types_and_its_end_just_before_done(*, with_end: bool) -> None:
+    sealed = SealingClient(with_end=with_end).seal(RESPONSES, REPLY | {"stream": True})
+    got = await send(Told(RESPONSE_EVENTS), sealed)
+    assert got.pieces[-1].startswith(COMMENT) == with_end
+    assert b"Hi." not in got.body
+    assert b'"usage":{"total_tokens":2}' in got.body
+    *events, done = sealed.open_events(got.status, got.headers, got.body)
+    expected = [event["type"] for event in RESPONSE_EVENTS if isinstance(event, dict)]
+    assert [event.type.decode() for event in events] == [event.json()["type"] for event in events] == expected
+    assert [events[index].json()["response"]["model"] for index in (0, 2)] == ["tiny"] * 2
+    assert [events[index].json()["response"]["id"] for index in (0, 2)] == ["r"] * 2
+    assert (done.type, done.data) == (b"message", b"[DONE]")
+
+
+async def test_an_error_in_the_middle_of_a_response_is_its_last_event() -> None:
+    sealed = SealingClient().seal(RESPONSES, REPLY | {"stream": True})
+    got = await send(Told([RESPONSE_EVENTS[0], EngineFailedError("No.")]), sealed)
+    events = sealed.open_events(got.status, got.headers, got.body)
+    assert [event.type for event in events] == [b"response.created", b"error"]
+    assert events[-1].json()["error"]["code"] == "engine_error"
 
 
 @pytest.mark.parametrize("kind", [None, 7, "two\nlines", ""])

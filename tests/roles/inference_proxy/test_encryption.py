@@ -27,7 +27,7 @@ REQUEST = b'{"model": "m", "b": [1], "a": 0.70, "c": "\\u00e9"}'
 FORM = [Part("model", b"m"), Part("language", b"en"), Part("file", b"RIFF\0", is_file=True)]
 CONTENTS: dict[str, Any] = {
     endpoint.path: REQUEST if endpoint.path.startswith("/v1/") else b"a document" for endpoint in ENDPOINTS
-} | {TRANSCRIPTIONS: FORM}
+} | dict.fromkeys((TRANSCRIPTIONS, "/v1/audio/translations"), FORM)
 
 
 async def opened(sealed: SealedExchange, headers: Headers | None = None, body: bytes | None = None) -> Content:

@@ -4,19 +4,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from privity.errors import InvalidRequestError, NotSupportedError, RouteNotFoundError
+from privity.errors import InvalidRequestError, RouteNotFoundError
 from privity.protocol.multipart import Part
 from privity.roles.inference_proxy.engine_request import read_request
 from privity.testing.sealed import SALT
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
-MESSAGES = "/v1/messages"
+MESSAGES, RESPONSES = "/v1/messages", "/v1/responses"
 USER = {"role": "user", "content": "x"}
 NEEDED: dict[str, dict[str, Any]] = {
     CHAT: {"messages": [USER]},
     COMPLETIONS: {"prompt": "a"},
     EMBEDDINGS: {"input": "a"},
     MESSAGES: {"messages": [USER], "max_tokens": 1},
+    RESPONSES: {"input": "a"},
 }
 
 
@@ -56,12 +57,12 @@ def test_a_streamed_completion_reports_its_usage(path: str, given: dict[str, Any
     assert json.loads(sent(path, body(path, **given))).get("stream_options") == expected
 
 
-@pytest.mark.parametrize("path", [EMBEDDINGS, MESSAGES])
+@pytest.mark.parametrize("path", [EMBEDDINGS, MESSAGES, RESPONSES])
 def test_other_streams_are_not_asked_for_it(path: str) -> None:
     assert "stream_options" not in json.loads(sent(path, body(path, stream=True)))
 
 
-@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, MESSAGES])
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, MESSAGES, RESPONSES])
 @pytest.mark.parametrize("salt", [None, 7, "", SALT[:31], [SALT]])
 def test_a_salt_that_is_none(path: str, salt: object) -> None:
     with pytest.raises(InvalidRequestError) as caught:
@@ -69,12 +70,29 @@ def test_a_salt_that_is_none(path: str, salt: object) -> None:
     assert (caught.value.status, caught.value.param) == (400, "cache_salt")
 
 
-@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, MESSAGES])
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, MESSAGES, RESPONSES])
 def test_a_missing_salt(path: str) -> None:
     without = json.dumps({"model": "m", **NEEDED[path]}).encode()
     with pytest.raises(InvalidRequestError) as caught:
         read_request(path, without)
     assert (caught.value.param, caught.value.code) == ("cache_salt", "missing_parameter")
+
+
+@pytest.mark.parametrize("members", [{}, {"store": False}, {"store": None}])
+def test_no_engine_is_to_store_a_response(members: dict[str, Any]) -> None:
+    assert json.loads(sent(RESPONSES, body(RESPONSES, **members)))["store"] is False
+    assert "store" not in json.loads(sent(CHAT, body(CHAT)))
+
+
+def test_a_responses_pictures_and_tools_are_noticed() -> None:
+    picture = {"type": "input_image", "image_url": "https://example.org/a.png"}
+    items = [{"role": "user", "content": [picture]}]
+    asked = read_request(RESPONSES, body(RESPONSES, input=items, tools=[{"type": "function", "name": "f"}]))
+    assert (asked.prompt, set(asked.media), asked.uses_tools) == ("input", {"input_image"}, True)
+    picture["image_url"] = "http://example.org/a.png"
+    with pytest.raises(InvalidRequestError) as caught:
+        read_request(RESPONSES, body(RESPONSES, input=items))
+    assert caught.value.param == "input[0].content"
 
 
 def test_embeddings_need_no_salt() -> None:
@@ -102,39 +120,19 @@ def test_a_body_that_is_no_object_or_not_strictly_one(content: bytes) -> None:
 
 
 def test_abilities_are_those_of_chats_alone() -> None:
-    picture = {"type": "image", "source": {"type": "base64", "data": "AAAA"}}
-    asked = read_request(MESSAGES, body(MESSAGES, messages=[{"role": "user", "content": [picture]}], tools=[{}]))
+    picture = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
+    tools = [{"name": "f", "input_schema": {}}]
+    asked = read_request(MESSAGES, body(MESSAGES, messages=[{"role": "user", "content": [picture]}], tools=tools))
     assert (set(asked.media), asked.uses_tools) == ({"image"}, True)
     stray = read_request(COMPLETIONS, body(COMPLETIONS, messages="x", tools=7))
     assert not stray.media
     assert not stray.uses_tools
 
 
-@pytest.mark.parametrize(
-    ("members", "param"),
-    [
-        ({"messages": []}, "messages"),
-        ({"messages": [{"role": "system", "content": "x"}]}, "messages[0].role"),
-        ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages[0].content[0]"),
-        ({"messages": [{"role": "user"}]}, "messages[0]"),
-        ({"max_tokens": 0}, "max_tokens"),
-        ({"max_tokens": None}, "max_tokens"),
-        ({"stream": "yes"}, "stream"),
-        ({"system": 7}, "system"),
-        ({"tools": {}}, "tools"),
-    ],
-)
-def test_anthropics_requests_are_checked(members: dict[str, Any], param: str) -> None:
-    with pytest.raises(InvalidRequestError) as caught:
-        read_request(MESSAGES, body(MESSAGES, **members))
-    assert caught.value.param == param
-
-
-def test_documents_have_no_backend_and_other_paths_no_endpoint() -> None:
-    with pytest.raises(NotSupportedError, match="document"):
-        read_request("/unstructured/general", b"x")
+@pytest.mark.parametrize("path", ["/v1/moderations", "/unstructured/general"])
+def test_other_paths_have_no_endpoint_that_an_engine_answers_at(path: str) -> None:
     with pytest.raises(RouteNotFoundError):
-        read_request("/v1/moderations", b"{}")
+        read_request(path, b"{}")
 
 
 def test_a_form_is_a_transcriptions() -> None:

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privity.errors import ApiError, InvalidRequestError, RouteNotFoundError
-from privity.roles.inference_proxy.requests import MAX_CHOICES, MAX_INPUTS, MAX_TOOLS, check_request
+from privity.roles.inference_proxy.members import MAX_TOOLS
+from privity.roles.inference_proxy.requests import MAX_CHOICES, MAX_INPUTS, check_request
+from privity.testing.pictures import image_part
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 USER = {"role": "user", "content": "hello"}
@@ -49,7 +51,7 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     (CHAT, formatted(name="x", schema={}, strict=True)),
     (CHAT, message(role="developer")),
     (CHAT, message(content="")),
-    (CHAT, message(content=[{"type": "text", "text": ""}, {"type": "image_url", "image_url": {"url": "data:"}}])),
+    (CHAT, message(content=[{"type": "text", "text": ""}, image_part()])),
     (CHAT, {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [ASKED]}]}),
     (CHAT, {"messages": [USER, {"role": "assistant", "tool_calls": [ASKED]}]}),
     (CHAT, message(role="tool", tool_call_id="c")),

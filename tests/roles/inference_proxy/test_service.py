@@ -17,6 +17,7 @@ from privity.engines.connection import EngineConnection
 from privity.engines.detect import DetectedEngine
 from privity.engines.embedded.fetch import ModelFiles
 from privity.engines.engine import Answer, Body, EngineModel, Json
+from privity.engines.translation.engine import TranslatingEngine
 from privity.errors import (
     ApiError,
     EngineFailedError,
@@ -37,11 +38,12 @@ from privity.streams import Stream
 from privity.testing.fake_http import FakeHttpClient, json_response
 from privity.testing.fake_llama import CANARY, FakeLlama, llama_error
 from privity.testing.inference_rig import NOW, inference_proxy
+from privity.testing.pictures import image_part
 from privity.testing.sealed import SALT
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 HELLO = [{"role": "user", "content": "hello"}]
-IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
+IMAGE = image_part()
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
 FILES = ModelFiles(Path("/m.gguf"), None, ("org/Tiny", "tiny"), 1234, "org", None, None, None)
 
@@ -359,7 +361,7 @@ async def test_an_engine_that_fails_keeps_its_words_inside() -> None:
 # Names: models-api.md item 3
 
 NAMES = Declared("org/Tiny", aliases=("small",), floating_aliases=("tiny-latest",))
-MESSAGES = "/v1/messages"
+MESSAGES, RESPONSES = "/v1/messages", "/v1/responses"
 
 
 class Claude(Engine):
@@ -383,11 +385,12 @@ class Claude(Engine):
     [("org/Tiny", "org/Tiny"), ("tiny", "tiny"), ("small", "small"), ("tiny-latest", "org/Tiny")],
 )
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("endpoint", [CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES])
+@pytest.mark.parametrize("endpoint", [CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES])
 async def test_an_answer_is_under_the_id_that_was_asked_for_and_a_floating_aliases_under_the_canonical_one(
     endpoint: str, asked: str, answered: str, *, stream: bool
 ) -> None:
-    content: Json = {EMBEDDINGS: {"input": "a"}, COMPLETIONS: {"prompt": "a"}}.get(endpoint, {"messages": HELLO})
+    contents: Json = {EMBEDDINGS: {"input": "a"}, RESPONSES: {"input": "a"}, COMPLETIONS: {"prompt": "a"}}
+    content = contents.get(endpoint, {"messages": HELLO})
     engine: Any = Claude(chat_model("inner")) if endpoint == MESSAGES else llama_engine(embeds=endpoint == EMBEDDINGS)
     proxy = await inference_proxy(engine, FILES, NAMES)
     answer = await proxy.answer(
@@ -395,13 +398,14 @@ async def test_an_answer_is_under_the_id_that_was_asked_for_and_a_floating_alias
     )
     events = [answer] if isinstance(answer, dict) else [event async for event in answer]
     assert isinstance(answer, dict) == (not stream or endpoint == EMBEDDINGS)
-    models = {name for event in events for name in (event.get("model"), event.get("message", {}).get("model")) if name}
+    holders = [each for event in events for each in (event, event.get("message", {}), event.get("response", {}))]
+    models = {holder["model"] for holder in holders if "model" in holder}
     assert models == {answered}
 
 
-def llama_engine(*, embeds: bool) -> DetectedEngine:
+def llama_engine(*, embeds: bool) -> TranslatingEngine:
     http = FakeHttpClient(FakeLlama("inner", writes=["hello"], embeds=embeds))
-    return DetectedEngine(EngineConnection(http, "http://engine", 7.0))
+    return TranslatingEngine(DetectedEngine(EngineConnection(http, "http://engine", 7.0)))
 
 
 @pytest.mark.parametrize(

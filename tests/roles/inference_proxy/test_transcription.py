@@ -15,6 +15,7 @@ WORDS = Part("timestamp_granularities[]", b"word")
         [],
         [Part("response_format", b"json")],
         [Part("response_format", b"verbose_json"), WORDS, Part("timestamp_granularities[]", b"segment")],
+        *([Part("stream", each)] for each in (b"True", b"1", b"yes", b"off", b"F")),
         [Part("stream", b"true"), Part("language", b"de"), Part("new", b"\xff")],
     ],
 )
@@ -34,7 +35,7 @@ def test_a_good_form_names_its_model(further: list[Part]) -> None:
         ([FILE, MODEL, MODEL], "model"),
         ([FILE, FILE, MODEL], "file"),
         *(([FILE, MODEL, Part("response_format", each)], "response_format") for each in (b"text", b"srt", b"vtt", b"")),
-        *(([FILE, MODEL, Part("stream", each)], "stream") for each in (b"1", b"True", b"")),
+        *(([FILE, MODEL, Part("stream", each)], "stream") for each in (b"2", b"truth", b"\xff", b"")),
     ],
 )
 def test_a_bad_form_is_told_which_field_is_wrong(parts: list[Part], param: str) -> None:
@@ -49,12 +50,13 @@ def test_the_engine_gets_its_own_name_of_the_model_and_all_else_as_it_was() -> N
     assert engine_form(whole, "inner") == [Part("model", b"inner"), Part("stream", b"false"), FILE]
 
 
-def test_a_stream_reports_its_usage() -> None:
-    asked = [MODEL, Part("stream", b"true"), Part("stream_include_usage", b"false"), FILE]
+@pytest.mark.parametrize("written", [b"true", b"TRUE", b"1", b"on"])
+def test_a_stream_reports_its_usage_and_is_asked_for_in_one_way(written: bytes) -> None:
+    asked = [MODEL, Part("stream", written), Part("stream_include_usage", b"false"), FILE]
     assert engine_form(asked, "inner") == [
         Part("model", b"inner"),
+        Part("stream", b"true"),
         Part("stream_include_usage", b"true"),
         Part("stream_continuous_usage_stats", b"true"),
-        Part("stream", b"true"),
         FILE,
     ]

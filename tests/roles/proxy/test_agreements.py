@@ -1,10 +1,18 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from privity.errors import ApiError, UnauthorizedError, UnavailableError, UpstreamUnreachableError
+from privity.errors import (
+    ApiError,
+    OutgoingProxyError,
+    UnauthorizedError,
+    UnavailableError,
+    UntrustedPeerError,
+    UpstreamUnreachableError,
+)
 from privity.http import header
 from privity.protocol.mesh import INFERENCE_PROXY, SECRET_SERVICE, Identity, MeshCa
 from privity.roles.proxy.agreements import (
@@ -15,6 +23,7 @@ from privity.roles.proxy.agreements import (
     RENEWAL_SECONDS,
     RETRY_SECONDS,
 )
+from privity.roles.proxy.api_key import LOOK_SECONDS as LOOK_AT_KEY
 from privity.testing.fake_deployment import NOW, FakeDeployment, plain_error
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest
 from privity.testing.proxy_rig import CHAT, Rig, SlowHttpClient
@@ -24,6 +33,7 @@ MakeRig = Callable[..., Rig]
 BODY = b'{"model": "m", "messages": []}'
 OUR_KEY = b"Bearer our-key"
 HIS_KEY = b"Bearer his-key"
+NEW_KEY = b"Bearer new-key"
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -129,6 +139,83 @@ async def test_a_waiters_bad_key_is_not_anothers_fault(make_rig: MakeRig) -> Non
     assert results[1] == 200
 
 
+# Keys in files
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    path = tmp_path / "key"
+    put(path, "our-key\n")
+    return path
+
+
+def put(path: Path, key: str) -> None:
+    path.write_text(key)
+
+
+async def test_a_key_that_was_replaced_goes_with_the_requests_of_the_next_second(
+    make_rig: MakeRig, key_file: Path
+) -> None:
+    rig = make_rig(api_key=key_file)
+    for key, seconds in (("our-key", 0.0), ("new-key", LOOK_AT_KEY - 0.1), ("new-key", 0.1)):
+        put(key_file, key)
+        rig.time.move(seconds)
+        await ask(rig, HIS_KEY)
+    assert [header(each.headers, b"authorization") for each in rig.sent] == [OUR_KEY, OUR_KEY, NEW_KEY]
+
+
+async def test_a_refused_key_that_was_replaced_is_asked_with_anew_at_once(make_rig: MakeRig, key_file: Path) -> None:
+    rig = make_rig(api_key=key_file)
+    await ask(rig)
+    put(key_file, "new-key")
+    rig.deployment.keys = {NEW_KEY}
+    assert await ask(rig) == 200
+    assert [header(each.headers, b"authorization") for each in rig.sent] == [OUR_KEY, OUR_KEY, NEW_KEY]
+    assert len({each.body for each in rig.sent}) == 3  # each with a nonce of its own
+    assert rig.time.pauses == []
+
+
+async def test_a_key_that_was_replaced_before_the_first_agreement_is_agreed_with_at_once(
+    make_rig: MakeRig, key_file: Path
+) -> None:
+    rig = make_rig(api_key=key_file)
+    put(key_file, "new-key")
+    rig.deployment.keys = {NEW_KEY}
+    assert await ask(rig) == 200
+    assert [header(each.headers, b"authorization") for each in exchanges(rig)] == [OUR_KEY, NEW_KEY]
+    assert rig.time.pauses == []
+
+
+async def test_a_refused_key_that_is_still_in_its_file_is_refused_once(make_rig: MakeRig, key_file: Path) -> None:
+    rig = make_rig(api_key=key_file)
+    await ask(rig)
+    rig.deployment.keys = set()
+    assert await ask(rig) == 401
+    assert len(rig.sent) == 2
+
+
+async def test_a_file_that_changes_each_time_it_is_read_ends_in_a_refusal(make_rig: MakeRig, key_file: Path) -> None:
+    deployment = FakeDeployment()
+    refuses: list[SentRequest] = []
+
+    def server(request: SentRequest) -> FakeResponse:
+        if not refuses:
+            return deployment.server(request)
+        refuses.append(request)
+        put(key_file, f"key-{len(refuses)}")
+        return plain_error(401, "invalid API key")
+
+    rig = make_rig(deployment, http=FakeHttpClient(server), api_key=key_file)
+    await ask(rig)
+    refuses.append(rig.sent[0])
+    assert await ask(rig) == 401
+    assert len(rig.sent) == 3
+    rig.agreements.forget(next(iter(rig.deployment.secrets)))
+    with pytest.raises(UnauthorizedError):
+        await ask(rig)
+    assert (len(exchanges(rig)), rig.time.pauses) == (1 + ATTEMPTS, [])
+
+
 # Failures
 
 
@@ -143,6 +230,17 @@ async def test_a_failure_is_tried_four_times_a_second_apart(make_rig: MakeRig) -
     assert "canary" not in caught.value.message
     assert len({each.body for each in rig.http.sent}) == ATTEMPTS  # a fresh public key each time
     assert not any(each.repeat for each in rig.http.sent)
+
+
+@pytest.mark.parametrize(
+    "error", [OutgoingProxyError("the outgoing proxy http://p refuses."), UntrustedPeerError("its certificate is old.")]
+)
+async def test_what_a_person_must_put_right_is_said(make_rig: MakeRig, error: UpstreamUnreachableError) -> None:
+    def server(_request: SentRequest) -> FakeResponse:
+        raise error
+
+    with pytest.raises(UnavailableError, match=f"The gateway can't be reached: {error}"):
+        await ask(make_rig(http=FakeHttpClient(server)))
 
 
 @pytest.mark.parametrize("failures", [1, ATTEMPTS - 1])

@@ -9,6 +9,7 @@ import pytest
 from privity.errors import ApiError, EngineFailedError, TamperedAnswerError, UpstreamProtocolError
 from privity.http import Headers, header
 from privity.protocol.event_stream import EventStreamParser
+from privity.protocol.multipart import Part, encode_form
 from privity.roles.proxy.answer import MAX_ERROR
 from privity.testing.fake_deployment import CHAT_ANSWER, FakeDeployment, plain_error
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest
@@ -257,6 +258,44 @@ async def test_an_anthropic_stream_comes_as_it_is(make_rig: MakeRig) -> None:
     assert [event.type.decode() for event in events] == [each["type"] for each in MESSAGE_EVENTS]
 
 
+RESPONSE_EVENTS: list[dict[str, Any]] = [
+    {"type": "response.created", "response": {"id": "r", "error": None}, "sequence_number": 0},
+    {"type": "response.function_call_arguments.delta", "delta": "{", "sequence_number": 1},
+    {"type": "response.completed", "response": {"usage": {}}, "usage": {}, "sequence_number": 2},
+]
+
+
+async def respond(rig: Rig) -> Answered:
+    return await rig.ask("/v1/responses", b'{"model": "m", "input": "x", "stream": true}')
+
+
+@pytest.mark.parametrize("authenticates_end", [True, False])
+async def test_a_responses_events_come_under_their_names_until_done(
+    make_rig: MakeRig, *, authenticates_end: bool
+) -> None:
+    answered = await respond(make_rig(FakeDeployment(RESPONSE_EVENTS, authenticates_end=authenticates_end)))
+    *events, done = EventStreamParser().feed(answered.body)
+    assert [json.loads(event.data or b"") for event in events] == RESPONSE_EVENTS
+    assert [event.type.decode() for event in events] == [each["type"] for each in RESPONSE_EVENTS]
+    assert (done.type, done.data) == (b"message", b"[DONE]")
+
+
+@pytest.mark.parametrize("authenticates_end", [True, False])
+async def test_a_responses_events_under_another_name_are_refused(make_rig: MakeRig, *, authenticates_end: bool) -> None:
+    def alter(response: FakeResponse) -> FakeResponse:
+        whole = bytes_of(response).replace(b"event: response.completed", b"event: response.failed")
+        return FakeResponse(200, response.headers, [whole])
+
+    deployment = tampering(alter, RESPONSE_EVENTS, authenticates_end=authenticates_end)
+    assert error_of(await respond(make_rig(deployment)))["code"] == "answer_not_authentic"
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 3])
+async def test_a_response_that_is_cut_ends_in_an_error(make_rig: MakeRig, kept: int) -> None:
+    deployment = tampering(lambda each: FakeResponse(200, each.headers, each.pieces[:kept]), RESPONSE_EVENTS)
+    assert error_of(await respond(make_rig(deployment)))["type"] == "server_error"
+
+
 class Watched(FakeResponse):
     """Knows whether it was read to its end."""
 
@@ -355,3 +394,47 @@ async def test_a_gateway_that_always_says_that_the_secret_is_unknown_is_asked_tw
     rig = make_rig(deployment, http=FakeHttpClient(server))
     assert (await rig.chat()).status == 500
     assert (len(rig.sent), deployment.agreements) == (2, 2)
+
+
+# Formats that are made of JSON
+
+
+def captions_form(kind: bytes) -> bytes:
+    parts = [Part("model", b"m"), Part("response_format", kind), Part("file", b"RIFF", is_file=True)]
+    return encode_form(parts, b"x")
+
+
+FORM = (b"content-type", b"multipart/form-data; boundary=x")
+TRANSCRIPTIONS = "/v1/audio/transcriptions"
+
+
+@pytest.mark.parametrize("authenticates_end", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "content_type", "body"),
+    [
+        (b"text", b"text/plain; charset=utf-8", b"hi\n"),
+        (b"srt", b"text/plain; charset=utf-8", b"1\n00:00:00,000 --> 00:00:01,000\nhi\n"),
+        (b"vtt", b"text/vtt", b"WEBVTT\n\n00:00:00.000 --> 00:00:01.000\nhi\n"),
+    ],
+)
+async def test_text_and_captions_are_made_of_what_was_decrypted(
+    make_rig: MakeRig, kind: bytes, content_type: bytes, body: bytes, *, authenticates_end: bool
+) -> None:
+    heard = {"text": "hi", "duration": 1.0, "segments": [{"start": 0, "end": 1, "text": "hi"}]}
+    rig = make_rig(FakeDeployment(heard, authenticates_end=authenticates_end))
+    answered = await rig.ask(TRANSCRIPTIONS, captions_form(kind), FORM)
+    assert (answered.status, answered.body) == (200, body)
+    assert header(answered.headers, b"content-type") == content_type
+
+
+async def test_an_error_instead_of_them_stays_json(make_rig: MakeRig) -> None:
+    deployment = FakeDeployment({"error": {"message": "no", "code": "c"}})
+    deployment.status = 400
+    answered = await make_rig(deployment).ask(TRANSCRIPTIONS, captions_form(b"srt"), FORM)
+    assert (answered.status, json.loads(answered.body)) == (400, deployment.answer)
+    assert header(answered.headers, b"content-type") == b"application/json"
+
+
+async def test_an_answer_that_has_no_captions_is_the_engines_fault(make_rig: MakeRig) -> None:
+    with pytest.raises(EngineFailedError):
+        await make_rig(FakeDeployment({"text": "hi"})).ask(TRANSCRIPTIONS, captions_form(b"srt"), FORM)

@@ -15,6 +15,7 @@ from privity.protocol.exchange import NONCE_BYTES, Opener, addressed_to
 from privity.protocol.fields import scan
 from privity.protocol.secret import Secret
 from privity.roles.proxy.agreements import Agreements
+from privity.roles.proxy.api_key import FixedKey
 from privity.roles.proxy.answer import Answer
 from privity.roles.proxy.headers import HeaderPolicy
 from privity.roles.proxy.link import GatewayLink
@@ -121,7 +122,7 @@ async def test_a_captures_whole_exchange_goes_the_same_way(name: str, background
     http = FakeHttpClient(lambda _: response(remaining.pop(0)))
     ca = FakeDeployment().ca.certificate
     surroundings = time.surroundings(random)
-    agreements = RecordedAgreements(http, GATEWAY, ca, "test-key-123", background, surroundings)
+    agreements = RecordedAgreements(http, GATEWAY, ca, FixedKey("test-key-123"), background, surroundings)
     agreements.secrets = [address(each)[0] for each in recorded]
     agreements.on_use = lambda: nonces.append(address(remaining[0])[1])
     proxy = Proxy(GatewayLink(http, GATEWAY, agreements, POLICY, surroundings))

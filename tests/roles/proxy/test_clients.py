@@ -14,14 +14,16 @@ from privity.roles.proxy.guard import Guard
 from privity.testing.adversary import WHOLE, Defect
 from privity.testing.adversary_streams import stream_defects
 from privity.testing.fake_deployment import CHAT_ANSWER, FakeDeployment
-from privity.testing.fake_http import SentRequest
+from privity.testing.fake_http import FakeResponse, SentRequest
 from privity.testing.proxy_rig import Rig
 from privity.testing.tampering_gateway import TamperingGateway
 from privity.transport.cors import Cors
+from privity.transport.exchange import KEEP_ALIVE_COMMENT
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.server import listening
 from privity.transport.tasks import Background
-from privity.transport.web import Reply, Request, StreamReply, WebApp
+from privity.transport.web import Reply, Request, StreamReply
+from privity.transport.web_app import WebApp
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -39,10 +41,18 @@ MESSAGE_EVENTS = [
 ]
 
 
+def commented(response: FakeResponse, comment: bytes) -> FakeResponse:
+    if not comment:
+        return response
+    pieces = [each for piece in response.pieces for each in (comment, piece)]
+    return FakeResponse(response.status, response.headers, pieces)
+
+
 @asynccontextmanager
-async def proxy(answer: Any) -> AsyncIterator[tuple[str, TamperingGateway]]:
-    """Run a proxy, and a gateway that tampers, each behind a listener."""
+async def proxy(answer: Any, between: bytes = b"") -> AsyncIterator[tuple[str, TamperingGateway]]:
+    """Run a proxy, and a gateway that tampers, each behind a listener; `between` is sent before each event."""
     deployment = FakeDeployment(answer)
+    deployment.tamper = lambda _, response: commented(response, between)
     tampering = TamperingGateway(deployment.server)
 
     async def answer_one(request: Request) -> Reply | StreamReply:
@@ -94,6 +104,13 @@ async def test_the_clients_get_what_nobody_tampers_with() -> None:
     async with proxy(CHUNKS) as (url, _):
         assert await openai_text(url) == "Hello!"
     async with proxy(MESSAGE_EVENTS) as (url, _):
+        assert await anthropic_text(url) == "Hello"
+
+
+async def test_the_clients_take_no_notice_of_the_comments_that_keep_a_stream_alive() -> None:
+    async with proxy(CHUNKS, KEEP_ALIVE_COMMENT) as (url, _):
+        assert await openai_text(url) == "Hello!"
+    async with proxy(MESSAGE_EVENTS, KEEP_ALIVE_COMMENT) as (url, _):
         assert await anthropic_text(url) == "Hello"
 
 

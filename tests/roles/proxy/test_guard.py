@@ -150,6 +150,16 @@ def test_null_is_answered_only_where_it_is_listed() -> None:
     Guard("127.0.0.1", (), ("null",)).check(from_origin("null"))
 
 
+@pytest.mark.parametrize("host", ["localhost", "evil.example", "", "\xe9", "%2Ftmp%2Fproxy.sock"])
+def test_on_a_unix_socket_the_host_says_nothing_and_the_origin_counts(host: str) -> None:
+    guard = Guard(None, (), ("https://app.example",))
+    guard.check([(b"host", host.encode("latin-1"))])
+    guard.check([])
+    guard.check([(b"origin", b"https://app.example")])
+    with pytest.raises(ForbiddenOriginError):
+        guard.check([(b"host", host.encode("latin-1")), (b"origin", b"https://other.example")])
+
+
 def test_nothing_is_allowed_unless_it_is_listed() -> None:
     guard = Guard("127.0.0.1", (), ())
     guard.check([(b"host", b"127.0.0.1:8080")])

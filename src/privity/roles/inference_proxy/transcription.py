@@ -1,14 +1,14 @@
-"""Forms of `/v1/audio/transcriptions`."""
+"""Forms of `/v1/audio/transcriptions` and `/v1/audio/translations`."""
 
 from collections import Counter
 from collections.abc import Sequence
 
 from privity.errors import InvalidRequestError
 from privity.protocol.fields import check_model
-from privity.protocol.multipart import Part
+from privity.protocol.multipart import Part, as_boolean
 
-_CHOICES = {"response_format": ("json", "verbose_json"), "stream": ("true", "false")}
-"""What Privity reads itself. Other formats than these two are no JSON, and only JSON can be answered encrypted."""
+_FORMATS = ("json", "verbose_json")
+"""Others are no JSON, and only JSON can be answered encrypted."""
 
 _USAGE = ("stream_include_usage", "stream_continuous_usage_stats")
 
@@ -25,20 +25,24 @@ def check_form(parts: Sequence[Part]) -> str:
             raise InvalidRequestError(f"The field `{name}` is there more than once.", param=name)
     if not any(part.name == "file" and part.is_file for part in parts):
         raise InvalidRequestError("The form has no file under `file`.", param="file", code="missing_parameter")
-    fields = {part.name: part.value.decode(errors="replace") for part in parts if not part.is_file}
+    fields = {part.name: part.value for part in parts if not part.is_file}
     if "model" not in fields:
         raise InvalidRequestError("The field `model` is missing.", param="model", code="missing_parameter")
-    for name, allowed in _CHOICES.items():
-        if name in fields and fields[name] not in allowed:
-            choices = " or ".join(f"`{each}`" for each in allowed)
-            raise InvalidRequestError(f"`{name}` must be {choices} here.", param=name, code="invalid_value")
-    return check_model(fields["model"])
+    if fields.get("response_format", b"json").decode(errors="replace") not in _FORMATS:
+        raise _invalid("response_format", "`json` or `verbose_json` here; `privity proxy` makes `text`, `srt`, `vtt`")
+    if as_boolean(fields.get("stream", b"false")) is None:
+        raise _invalid("stream", "`true` or `false`")
+    return check_model(fields["model"].decode(errors="replace"))
+
+
+def _invalid(name: str, expected: str) -> InvalidRequestError:
+    return InvalidRequestError(f"`{name}` must be {expected}.", param=name, code="invalid_value")
 
 
 def engine_form(parts: Sequence[Part], model: str) -> list[Part]:
     """Return a checked form for the engine: with its own name of the model, and with usage in what it streams."""
     replaced = {"model": model}
-    if any(part.name == "stream" and part.value == b"true" for part in parts):
-        replaced |= dict.fromkeys(_USAGE, "true")
+    if any(part.name == "stream" and as_boolean(part.value) for part in parts):
+        replaced |= dict.fromkeys(("stream", *_USAGE), "true")
     kept = [part for part in parts if part.name not in replaced]
     return [*(Part(name, value.encode()) for name, value in replaced.items()), *kept]
