@@ -49,7 +49,8 @@ def separate_roles(
 
         run("secret-service", *identity("secret-service"), "--hand-out-port", str(ports["hand-out"]))
         hand_out = f"https://127.0.0.1:{wires['hand-out'].port}"
-        run("inference-proxy", *identity("inference-proxy"), "--model", engine, "--secret-service", hand_out)
+        own = (*identity("inference-proxy"), "--model", engine, "--secret-service", hand_out, "--drain", "0")
+        run("inference-proxy", *own)
         behind = f"https://127.0.0.1:{wires['inference-proxy'].port}"
         secrets = f"http://127.0.0.1:{wires['secret-service'].port}"
         run("gateway", "--inference-proxy", behind, "--secret-service", secrets)
