@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privity.catalogue.catalogue import Catalogue, View
@@ -46,6 +46,7 @@ def test_who_applies_a_difference_has_the_new_list(
     assert have | added | changed == rows(after, query)
 
 
+@settings(max_examples=40)
 @given(fleets(4), groups(), queries())
 def test_nothing_differs_from_itself_whether_entries_are_shared_or_not(
     models: list[Model], of_key: frozenset[str] | None, query: Query

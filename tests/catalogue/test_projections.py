@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privity.catalogue.catalogue import Catalogue, View
@@ -44,6 +44,7 @@ def data(listing: Listing) -> list[dict[str, Any]]:
     return rows
 
 
+@settings(max_examples=40)
 @given(catalogues(), groups())
 def test_item_14_all_dialects_agree_on_ids_order_and_abilities(catalogue: Catalogue, of_key: frozenset[str]) -> None:
     view = catalogue.view(of_key)
@@ -62,6 +63,7 @@ def test_item_14_all_dialects_agree_on_ids_order_and_abilities(catalogue: Catalo
     assert [row["id"] for row in data(openai_list(view, Query(collapse=True)))] == [row.id for row in view.models]
 
 
+@settings(max_examples=40)
 @given(catalogues(), groups())
 def test_item_1_every_row_has_what_clients_read_unguarded(catalogue: Catalogue, of_key: frozenset[str]) -> None:
     body = json.loads(openai_list(catalogue.view(of_key), Query()).body())
@@ -75,6 +77,7 @@ def test_item_1_every_row_has_what_clients_read_unguarded(catalogue: Catalogue, 
         assert None not in row.values()
 
 
+@settings(max_examples=40)
 @given(catalogues(), groups(), queries())
 def test_item_11_filters_leave_the_rows_of_what_is_wanted(
     catalogue: Catalogue, of_key: frozenset[str], query: Query
@@ -140,6 +143,7 @@ def test_item_10_two_tags_are_equal_exactly_where_the_bytes_are(
     assert len(tags) == len(bodies) == len({(listing.etag(), listing.body()) for listing in listings})
 
 
+@settings(max_examples=40)
 @given(catalogues(), groups(), queries())
 def test_item_10_the_remembered_tag_is_that_of_the_list(
     catalogue: Catalogue, of_key: frozenset[str], query: Query
@@ -149,6 +153,7 @@ def test_item_10_the_remembered_tag_is_that_of_the_list(
         assert openai_etag(view, query) == openai_list(view, query).etag()
 
 
+@settings(max_examples=40)
 @given(catalogues(), groups(), queries())
 def test_item_10_a_catalogue_that_is_published_again_has_the_same_tags(
     catalogue: Catalogue, of_key: frozenset[str], query: Query

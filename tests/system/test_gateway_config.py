@@ -178,6 +178,14 @@ class Front:
         draft.write_text("\n".join([*lines, more]))
         draft.replace(self.file)
 
+    def change(self, more: str = "", **kinds: Any) -> None:
+        """Write the file, and tell the gateway to look at once."""
+        self.write(more, **kinds)
+        self.look()
+
+    def look(self) -> None:
+        self.gateway.process.send_signal(signal.SIGHUP)
+
     def start(self, more: str = "", **kinds: Any) -> str:
         """Start the gateway; return its URL."""
         self.write(more, **kinds)
@@ -313,7 +321,7 @@ def test_names_that_an_inference_proxy_signs_are_verified(deployment: Deployment
         assert json.loads(get(proxy, f"/v1/models/{SHORT}").body)["evidence"]["generate"] == {"source": "declared"}
         for asked, answered in ((MODEL, MODEL), (SHORT, SHORT), ("small", "small"), ("default", MODEL)):
             assert json.loads(chat(proxy, asked).body)["model"] == answered
-        front.write(inference_proxies=(url_of(second),))
+        front.change(inference_proxies=(url_of(second),))
         eventually(lambda: rows(proxy).get("default", {}).get("canonical") == OTHER, "the name means the other model")
         assert json.loads(chat(proxy, "default", max_tokens=1).body)["model"] == OTHER
 
@@ -339,7 +347,7 @@ def test_answers_say_that_their_model_comes_to_its_end(front: Front) -> None:
         assert answer.headers["deprecation"] == "@1577836800"
         assert answer.headers["sunset"] == "Tue, 01 Jan 2199 00:00:00 GMT"
         assert answer.headers["link"] == '</v1/models/tiny%2FModel-2>; rel="successor-version"'
-    front.write(ends.format("2021-01-01"))
+    front.change(ends.format("2021-01-01"))
     eventually(lambda: rows(proxy) == {}, "a retired model leaves the list")
     assert chat(proxy).status == 404
     assert get(proxy, f"/v1/models/{MODEL}").status == 404
@@ -359,7 +367,7 @@ def test_a_file_that_changes_is_applied(front: Front) -> None:
     assert answer.headers["access-control-allow-origin"] == "https://app.example"
     front.eventually_logs("change=aliases list → collapse")
     front.eventually_logs(f"change=model added: {MODEL}")
-    front.write(key("alice"))
+    front.change(key("alice"))
     eventually(lambda: get(gateway, "/v1/models").status == 401, "a key is needed")
     assert list(rows(gateway, "alice")) == [MODEL, SHORT]
     front.eventually_logs("takes only its keys from now on")
@@ -367,10 +375,9 @@ def test_a_file_that_changes_is_applied(front: Front) -> None:
 
 def test_a_signal_makes_it_look(front: Front) -> None:
     gateway = front.start()
-    front.gateway.process.send_signal(signal.SIGHUP)
+    front.look()
     front.eventually_logs("configuration reloaded; nothing changed")
-    front.write(NAMES)
-    front.gateway.process.send_signal(signal.SIGHUP)
+    front.change(NAMES)
     eventually(lambda: "small" in rows(gateway), "the new names are listed")
     assert front.gateway.process.poll() is None
 
@@ -381,19 +388,20 @@ def test_a_file_that_is_broken_changes_nothing_and_is_told_of(front: Front) -> N
     front.file.write_text(whole.replace('aliases = ["small"]', 'aliases = ["small"]\ntaks = ["generate"]'))
     line = front.file.read_text().splitlines().index('taks = ["generate"]') + 1
     front.eventually_logs(f"{front.file}:{line}: models[0].taks: unknown; did you mean tasks?")
-    front.gateway.process.send_signal(signal.SIGHUP)
+    front.look()
     eventually(lambda: front.log().count("the last good one stays") == 2, "it is told of again")
     assert list(rows(gateway)) == [MODEL, SHORT, "small", "default"]
     front.file.unlink()
+    front.look()
     front.eventually_logs("can't be read")
     assert list(rows(gateway)) == [MODEL, SHORT, "small", "default"]
-    front.write()
+    front.change()
     eventually(lambda: list(rows(gateway)) == [MODEL, SHORT], "the file that is whole again counts")
 
 
 def test_what_needs_a_restart_is_said(front: Front) -> None:
     gateway = front.start()
-    front.write(first="answer_timeout = 5")
+    front.change(first="answer_timeout = 5")
     front.eventually_logs("answer_timeout 630.0 → 5.0 (needs a restart)")
     assert list(rows(gateway)) == [MODEL, SHORT]
 
@@ -411,14 +419,14 @@ def test_inference_proxies_join_drain_and_leave(deployment: Deployment, front: F
         return [bool(engine.requests) for engine in engines]
 
     assert (served_by(), replicas(proxy)) == ([True, False], 1)
-    front.write(inference_proxies=(first, second))
+    front.change(inference_proxies=(first, second))
     eventually(lambda: replicas(proxy) == 2, "another inference proxy joins")
-    front.write(inference_proxies=(second,), draining=(first,))
+    front.change(inference_proxies=(second,), draining=(first,))
     eventually(lambda: replicas(proxy) == 1, "one drains")
     assert served_by() == [False, True]
-    front.write(inference_proxies=(first,))
+    front.change(inference_proxies=(first,))
     eventually(lambda: replicas(proxy) == 1 and served_by() == [True, False], "the other one left")
-    front.write(inference_proxies=(), draining=(first,))
+    front.change(inference_proxies=(), draining=(first,))
     eventually(lambda: rows(proxy) == {}, "all drain")
     refused = chat(proxy)
     assert (refused.status, refused.error["code"]) == (503, "model_unavailable")
@@ -433,9 +441,9 @@ def test_a_stream_goes_on_though_its_inference_proxy_leaves_the_file(deployment:
     proxy = front.proxy()
     with streaming(proxy) as stream:
         assert next(stream).choices[0].delta.content
-        front.write(inference_proxies=(first, second))
+        front.change(inference_proxies=(first, second))
         eventually(lambda: replicas(proxy) == 2, "another inference proxy joins")
-        front.write(inference_proxies=(second,))
+        front.change(inference_proxies=(second,))
         eventually(lambda: replicas(proxy) == 1, "the one that streams left")
         assert chat(proxy).status == 200
         assert next(stream).choices[0].delta.content
@@ -448,14 +456,14 @@ def test_a_key_that_is_taken_away_ends_what_it_follows(front: Front) -> None:
     proxy = front.proxy()
     with ThreadPoolExecutor() as pool:
         for url in (gateway, proxy):
-            front.write(key("alice") + key("bob"))
+            front.change(key("alice") + key("bob"))
             eventually(lambda at=url: get(at, "/v1/models", "bob").status == 200, "the key is known")  # type: ignore[misc]
             etag = quote(get(url, "/v1/models", "bob").headers["etag"])
             began = Event()
             followed = pool.submit(follow, url, began)
             waiting = pool.submit(get, url, f"/v1/models?wait={etag}&timeout=100", "bob")
             assert began.wait(PATIENCE)
-            front.write(key("alice"))
+            front.change(key("alice"))
             assert waiting.result(PATIENCE).status == 401
             assert followed.result(PATIENCE)
             assert get(url, "/v1/models", "alice").status == 200

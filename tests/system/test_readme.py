@@ -118,7 +118,8 @@ def test_the_roles_as_programs_of_their_own(tmp_path: Path, monkeypatch: pytest.
             here = command.replace("http://localhost:8000/v1", engine.url)
             for printed, ours in ports.items():
                 here = here.replace(printed, ours)
-            roles.enter_context(program(tmp_path / str(number), *words(here)))
+            at_once = ("--drain", "0") if " inference-proxy " in command else ()
+            roles.enter_context(program(tmp_path / str(number), *words(here), *at_once))
         assert MODEL.encode() in http("GET", f"http://127.0.0.1:{ports['8080']}/v1/models").body
         asked = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}).encode()
         url = f"http://127.0.0.1:{ports['8080']}/v1/chat/completions"
@@ -153,7 +154,7 @@ def test_every_file_that_is_linked_is_there() -> None:
 def test_pip_installs_it_whole(tmp_path: Path) -> None:
     assert "pip install ." in COMMANDS
     install = [sys.executable, "-m", "pip", "install", ".", "--quiet", "--disable-pip-version-check"]
-    offline = ["--no-deps", "--no-build-isolation", "--no-index", "--target", str(tmp_path)]
+    offline = ["--no-deps", "--no-build-isolation", "--no-index", "--no-compile", "--target", str(tmp_path)]
     subprocess.run([*install, *offline], cwd=ROOT, check=True)
     shipped = subprocess.run(["git", "ls-files", "src/privity"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in shipped.stdout.splitlines():

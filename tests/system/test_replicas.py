@@ -47,18 +47,21 @@ class Fleet:
         own = ("--model", f"openai:{self.engines[number].url}", "--drain", "0")
         self.start(f"inference-{number}", "inference-proxy", *identity, *hand_outs, *own)
 
-    def start_all(self) -> None:
+    def start_what_is_missing(self) -> None:
         for number in (0, 1):
-            self.start_secrets(number)
+            if f"secrets-{number}" not in self.running:
+                self.start_secrets(number)
         for number in (0, 1):
-            self.start_inference(number)
+            if f"inference-{number}" not in self.running:
+                self.start_inference(number)
         replicas = [f"--inference-proxy=https://127.0.0.1:{self.ports[f'inference-{each}']}" for each in (0, 1)]
         secrets = [f"--secret-service=http://127.0.0.1:{self.ports[f'secrets-{each}']}" for each in (0, 1)]
         self.start("gateway", "gateway", *replicas, *secrets)
         self.start("proxy", "proxy", "--gateway", f"http://127.0.0.1:{self.ports['gateway']}")
 
-    def stop(self, name: str) -> None:
-        self.running.pop(name).stop()
+    def stop(self, *names: str) -> None:
+        for name in names:
+            self.running.pop(name).stop()
 
     def ask(self) -> int:
         body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}).encode()
@@ -69,19 +72,30 @@ class Fleet:
         return (self.directory / name / "err").read_text()
 
 
-@pytest.fixture
-def fleet(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    subprocess.run([PRIVITY, "mesh", str(tmp_path / "mesh")], check=True)
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    directory = tmp_path_factory.mktemp("fleet")
+    subprocess.run([PRIVITY, "mesh", str(directory / "mesh")], check=True)
     with ExitStack() as stack:
         store = stack.enter_context(valkey_server(tmp_path_factory.mktemp("store")))
         engines = [stack.enter_context(fake_engine()) for _ in range(2)]
-        running = Fleet(tmp_path, store, engines)
+        made = Fleet(directory, store, engines)
         try:
-            running.start_all()
-            yield running
+            yield made
         finally:
-            for name in list(running.running):
-                running.stop(name)
+            made.stop(*made.running)
+
+
+@pytest.fixture
+def fleet(started: Fleet) -> Iterator[Fleet]:
+    """All of them, with a gateway and a proxy that know nothing yet."""
+    for engine in started.engines:
+        engine.requests.clear()
+    try:
+        started.start_what_is_missing()
+        yield started
+    finally:
+        started.stop(*({"proxy", "gateway"} & started.running.keys()))
 
 
 def test_a_secret_agreed_through_one_works_on_all(fleet: Fleet) -> None:
@@ -99,8 +113,7 @@ def test_a_secret_agreed_through_one_works_on_all(fleet: Fleet) -> None:
 def test_a_secret_service_that_dies_leaves_the_other_to_go_on(fleet: Fleet) -> None:
     assert fleet.ask() == 200
     fleet.stop("secrets-0")
-    for name in ("inference-0", "inference-1"):
-        fleet.stop(name)
+    fleet.stop("inference-0", "inference-1")
     fleet.start_inference(0)
     eventually(lambda: fleet.ask() == 200, "an answer with the secret that the other service knows")
     assert fleet.log_of("proxy").count("agreed on a secret") == 1
