@@ -90,6 +90,12 @@ class ApiError(PrivityError):
         return {"error": self.message}
 
 
+def printable(text: str, most: int | None = None) -> str:
+    """Return so many characters of a text from outside, as messages show it: `?` is what could steer a terminal."""
+    beginning = text[:most]
+    return beginning if beginning.isprintable() else "".join(each if each.isprintable() else "?" for each in beginning)
+
+
 def without_trace(error: ApiError) -> ApiError:
     """Return an error that is kept for later without what it holds on to: frames, and all that these have in hand."""
     error.__cause__ = error.__context__ = None

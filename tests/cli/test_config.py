@@ -24,7 +24,10 @@ def test_the_example_is_valid(directory: Path, capsys: pytest.CaptureFixture[str
     assert err.startswith("Note: names and the owner of Qwen/Qwen2.5-1.5B-Instruct given here aren't signed")
     assert err.count("\n") == 1
     first, empty, head, row = out.splitlines()
-    assert first == f"{path} is valid: 2 inference proxies (1 draining), 1 model, 3 aliases, 2 keys in 1 group."
+    assert (
+        first
+        == f"{path} is valid: 2 inference proxies (1 draining), 1 for documents, 1 model, 3 aliases, 2 keys in 1 group."
+    )
     assert empty == ""
     assert head.split() == ["ID", "ALIASES", "TASKS", "CONTEXT", "VISIBLE", "TO", "LIFECYCLE"]
     assert "  ".join(row.split("  ")) == row

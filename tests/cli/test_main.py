@@ -7,6 +7,7 @@ import pytest
 
 from privity import __version__
 from privity.cli.main import build_parser, main
+from privity.engines.embedded.store import default_cache_dir
 
 
 def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -53,6 +54,14 @@ def test_help_works_and_tells_what_every_option_does(command: str, capsys: pytes
         assert parser.description
     else:
         assert all(name in shown for name in PARSERS)
+
+
+@pytest.mark.parametrize("command", PARSERS)
+def test_help_fits_into_80_columns_and_breaks_no_name(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = PARSERS[command].format_help().splitlines()
+    assert not [line for line in lines if len(line) > 80 and str(default_cache_dir()) not in line]
+    assert not [line for line in lines if line.endswith("-")]
 
 
 @pytest.mark.parametrize("command", PARSERS)

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from privity.catalogue.model import Model
 from privity.cli.main import build_parser, main
 from privity.cli.models.command import url_of
 from privity.testing.programs import free_port
+from privity.testing.served import served
 
 CHAT = Model("org/chat", ("generate",), 1, "org", ("chat",), context_length=2048)
 LIST = {"object": "list", "data": [openai.row(CHAT, each, datetime.now(UTC)) for each in CHAT.ids]}
@@ -49,13 +49,10 @@ def server() -> Iterator[Server]:
         def log_message(self, *_: object) -> None:
             """Keep silent."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
-        serving = threading.Thread(target=listener.serve_forever, args=(0.01,))
-        serving.start()
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with served(listener):
         state.url = f"http://127.0.0.1:{listener.server_port}"
         yield state
-        listener.shutdown()
-        serving.join()
 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])

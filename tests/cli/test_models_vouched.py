@@ -1,7 +1,6 @@
 """`privity models --at-gateway --mesh-ca`: what is believed of a gateway, and what is said of the rest."""
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from privity.catalogue.projections import full_list, signers_of
 from privity.cli.main import main
 from privity.protocol.mesh import INFERENCE_PROXY, MeshCa
 from privity.protocol.signed import sign
+from privity.testing.served import served
 
 NOW = datetime.now(UTC)
 CA, OTHER_CA = MeshCa.create(NOW), MeshCa.create(NOW)
@@ -62,13 +62,10 @@ def options(tmp_path: Path) -> Iterator[list[str]]:
         def log_message(self, *_: object) -> None:
             """Keep silent."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
-        serving = threading.Thread(target=listener.serve_forever, args=(0.01,))
-        serving.start()
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with served(listener):
         url = f"http://127.0.0.1:{listener.server_port}"
         yield ["models", "--at-gateway", "--base-url", url, "--mesh-ca", str(tmp_path / "ca.pem")]
-        listener.shutdown()
-        serving.join()
 
 
 def test_each_row_says_whether_it_is_vouched_for_and_each_dropped_one_why(

@@ -9,7 +9,8 @@ import pytest
 from privity import __version__
 from privity.cli import proxy
 from privity.cli._options import OptionParser
-from privity.cli._proxy_settings import GATEWAY, proxy_settings, shared_salt
+from privity.cli._program import GATEWAY
+from privity.cli._proxy_settings import proxy_settings, shared_salt
 from privity.cli._ui import STOPPING
 from privity.cli.main import build_parser, main
 from privity.cli.proxy import read_key
@@ -93,7 +94,7 @@ def test_whoever_comes_with_the_deployed_proxys_command_line_is_told_what_is_mis
     assert (
         "Attestation, by which the deployed proxy finds out by itself whom to trust, isn't part of Privity yet." in said
     )
-    assert said.endswith("Then: privity proxy --mesh-ca ca.pem\n")
+    assert said.endswith("then give it as --mesh-ca ca.pem.\n")
     assert "canary" not in said
 
 

@@ -56,7 +56,7 @@ async def test_no_path_leads_out_of_the_backends_own(path: str) -> None:
         (json_response({"detail": [{"loc": "files"}]}, 422), 400, "refuses this document."),
         (answer(422, b"\xff"), 400, "refuses this document."),
         (answer(422, b"x", (b"content-length", b"99999999")), 400, "refuses this document."),
-        (json_response({"detail": "x\n\x1b[31m" + "y" * 999}, 415), 400, "x  [31myyy"),
+        (json_response({"detail": "x\n\x1b[31m" + "y" * 999}, 415), 400, "x ?[31myyy"),
         (json_response({}, 404), 404, "/unstructured/general/v0/general"),
         (json_response({}, 413), 413, "too large"),
         (json_response({}, 503), 503, "busy"),

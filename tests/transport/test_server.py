@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
@@ -322,17 +321,7 @@ async def test_a_busy_port_is_named_together_with_the_way_out(busy_port: int) ->
     assert str(beforehand.value) == str(caught.value)
 
 
-@pytest.fixture
-def _without_privilege() -> Iterator[None]:
-    """Act as nobody where the tests run as root, who may listen on every port."""
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)
-    yield
-    os.seteuid(user)
-
-
-@pytest.mark.usefixtures("_without_privilege")
+@pytest.mark.usefixtures("without_privilege")
 def test_a_privileged_port_is_an_error_that_names_the_way_out() -> None:
     with pytest.raises(
         StartError, match=r"may not listen on port 1\. Choose a port above 1023 with --port\."

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -206,22 +206,12 @@ def test_what_is_no_file_is_not_read(files: TlsFiles, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def _without_privilege() -> Iterator[None]:
-    """Act as nobody where the tests run as root, who may read everything."""
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)
-    yield
-    os.seteuid(user)
-
-
-@pytest.fixture
 def unreadable(files: TlsFiles) -> TlsFiles:
     files.key.chmod(0)
     return files
 
 
-@pytest.mark.usefixtures("unreadable", "_without_privilege")
+@pytest.mark.usefixtures("unreadable", "without_privilege")
 def test_files_that_may_not_be_read_are_named(files: TlsFiles) -> None:
     assert "this user may not read it" in problem(files)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from privity.catalogue.encoded import Encoded
 from privity.catalogue.model import TASK_OF_ENDPOINT, Model
-from privity.errors import ModelNotFoundError, PrivityError, WrongTaskError
+from privity.errors import ModelNotFoundError, PrivityError, WrongTaskError, printable
 
 MAX_SUGGESTIONS = 3
 """IDs named in the message about an unknown model: as many as one reads."""
@@ -218,7 +218,7 @@ class View:
 
     def not_found(self, asked: str) -> str:
         """Return the message about an ID that nobody has; it names the nearest ones."""
-        shown = "".join(each if each.isprintable() else "?" for each in asked[:MAX_SHOWN_ID])
+        shown = printable(asked, MAX_SHOWN_ID)
         if not self.entries:
             return f"The model `{shown}` does not exist; no model is available at the moment."
         near = nearest(shown, (each for entry in self.entries for each in entry.model.ids))

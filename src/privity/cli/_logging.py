@@ -5,6 +5,8 @@ import logging
 import time
 from typing import Any
 
+from privity.errors import printable
+
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 
@@ -23,7 +25,7 @@ class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         extras = " ".join(f"{key}={value}" for key, value in _extras(record).items())
         line = f"{_timestamp(record)} {record.levelname:7} {record.name}: {record.getMessage()} {extras}".rstrip()
-        return "".join(each if each.isprintable() else "?" for each in line)
+        return printable(line)
 
 
 class _JsonFormatter(logging.Formatter):

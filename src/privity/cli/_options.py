@@ -11,7 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from privity.roles.gateway.config_file import read_config_file
+from privity.cli._help import HelpFormatter
+from privity.toml.files import read_config_file
 from privity.toml.kinds import Kind
 from privity.toml.reader import Document
 
@@ -23,10 +24,10 @@ MAX_TOLD = 10
 _OF_KUBERNETES = ("tcp://", "udp://", "sctp://")
 """How `PRIVITY_PORT` begins in every container of a namespace that has a service named `privity`."""
 
-_ENVIRONMENT_HELP = """\
-Each option can also be said in the environment: --some-name is PRIVITY_SOME_NAME. Several values are separated by
-spaces, and an empty variable says nothing. The command line comes before the environment.
-"""
+_ENVIRONMENT_HELP = (
+    "Each option can also be said in the environment: --some-name is PRIVITY_SOME_NAME. Several values are separated "
+    "by spaces, and an empty variable says nothing. The command line comes before the environment."
+)
 
 _TRUTH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 _NOWHERE_ELSE = ("help", "version")
@@ -45,7 +46,7 @@ class OptionParser(argparse.ArgumentParser):
     """
 
     def __init__(self, *arguments: Any, environ: Mapping[str, str] = MappingProxyType({}), **options: Any) -> None:
-        super().__init__(*arguments, **options)
+        super().__init__(*arguments, **{"formatter_class": HelpFormatter, **options})
         self._environ = environ
         self._reads_environment = False
         self._reads_file = False
@@ -53,7 +54,7 @@ class OptionParser(argparse.ArgumentParser):
     def read_environment(self) -> None:
         """Take options from the environment, too, and say so in the help."""
         self._reads_environment = True
-        self.epilog = f"{self.epilog or ''}\n{_ENVIRONMENT_HELP}".lstrip()
+        self.epilog = f"{self.epilog or ''}\n\n{_ENVIRONMENT_HELP}".lstrip()
 
     def read_file(self, help_text: str) -> None:
         """Add `--config`, and take options from the file that it names, too."""

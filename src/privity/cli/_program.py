@@ -12,6 +12,7 @@ from typing import TypeVar
 import uvloop
 
 from privity.cli import _logging, _ui
+from privity.roles.gateway.config_file import PORT as GATEWAY_PORT
 from privity.transport.http_client.request import split_url
 from privity.transport.open_files import raise_limit
 from privity.transport.stopping import Stopping
@@ -19,6 +20,13 @@ from privity.transport.stopping import Stopping
 T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+"""Where programs listen unless somebody says otherwise."""
+
+PROXY_PORT = 8080
+PROXY, GATEWAY = f"http://localhost:{PROXY_PORT}", f"http://localhost:{GATEWAY_PORT}"
+"""Where they are looked for unless somebody says otherwise."""
 
 GC_THRESHOLDS = (50_000, 20, 100)
 """Allocations until the cyclic garbage collector looks: requests leave hardly any cycles for it."""
@@ -62,7 +70,7 @@ def start_logging(arguments: argparse.Namespace) -> None:
 
 def add_listener_options(parser: argparse.ArgumentParser, port: int) -> None:
     """Add `--host` and `--port`."""
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--host", default=HOST, help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=port_number, default=port, help="port to listen on (default: %(default)s)")
 
 

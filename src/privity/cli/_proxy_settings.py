@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from privity.cli._mesh import read_ca
+from privity.cli._program import GATEWAY
 from privity.errors import StartError
 from privity.protocol.cache_salt import MIN_CHARACTERS, RANDOM_BYTES, random_salt
 from privity.roles.proxy.config import Settings
@@ -13,9 +14,6 @@ from privity.transport.http_client import outgoing_proxy
 from privity.transport.http_client.request import split_url
 from privity.transport.tls_files import TlsFiles
 from privity.transport.trust import require_trust_files
-
-GATEWAY = "http://localhost:8081"
-"""Where the gateway is unless somebody says otherwise."""
 
 DUMPS = "requests"
 """The directory in the workspace where requests are written."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from privity import __version__
 from privity.cli.models import text as models_text
+from privity.errors import printable
 
 STOPPING = "Stopping …"
 INTERRUPTED = "Stopped before it began to serve."
@@ -69,11 +70,6 @@ def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]
     widths = [max(columns_of(line[column]) for line in lines) for column in range(len(head))]
     padded = (zip(line, widths, strict=True) for line in lines)
     return ["  ".join(cell + " " * (width - columns_of(cell)) for cell, width in line).rstrip() for line in padded]
-
-
-def printable(text: str) -> str:
-    """Return a text with `?` for what could steer the terminal."""
-    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
 
 
 def columns_of(text: str) -> int:

@@ -15,8 +15,9 @@ from privity.cli._proxy_settings import proxy_settings, warnings_of
 from privity.cli.proxy import add_options
 from privity.errors import ConfigError
 from privity.roles.gateway.config import Served
-from privity.roles.gateway.config_file import GatewayFile, load_gateway_file, read_config_file
+from privity.roles.gateway.config_file import GatewayFile, load_gateway_file
 from privity.roles.proxy.api_key import open_key
+from privity.toml.files import read_config_file
 from privity.transport.tls_files import renewed_context
 
 
@@ -87,6 +88,7 @@ def _show_gateway(path: Path, file: GatewayFile) -> None:
     proxies = _count(len(served.inference_proxies), "inference proxy", "inference proxies")
     parts = [
         f"{proxies} ({len(served.draining)} draining)" if served.draining else proxies,
+        *([f"{len(served.documents)} for documents"] if served.documents else []),
         _count(len(served.declared), "model"),
         _aliases(served.declared),
         f"{_count(len(served.keys), 'key')} in {_count(len(groups), 'group')}" if served.keys else "no keys",

@@ -10,9 +10,10 @@ from privity.cli._options import OptionParser
 from privity.cli._program import add_logging_options, base_url, port_number, run_until_stopped, seconds, start_logging
 from privity.errors import StartError
 from privity.roles.gateway.config import ANSWER_TIMEOUT, Served, Settings
-from privity.roles.gateway.config_file import HOST, PORT, read_config_file
+from privity.roles.gateway.config_file import HOST, PORT
 from privity.roles.gateway.main import Running, serve
 from privity.roles.gateway.reload import ConfigWatch
+from privity.toml.files import read_config_file
 from privity.transport.stopping import Stopping
 
 _IN_FILE = ("inference_proxy", "secret_service", "mesh_ca", "host", "port", "answer_timeout", "documents")

@@ -39,11 +39,10 @@ def add_parser(commands: Any) -> None:
         "inference-proxy",
         help="run the part that stands beside one engine",
         description=(
-            "Run an inference proxy beside one engine: it decrypts requests, checks them, and encrypts the answers.\n"
+            "Run an inference proxy beside one engine: it decrypts requests, checks them, and encrypts the answers. "
             "`privity mesh` makes the files that it needs."
         ),
         epilog=SOURCES_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_listener_options(parser, 8082)
     behind = parser.add_mutually_exclusive_group(required=True)
@@ -56,7 +55,7 @@ def add_parser(commands: Any) -> None:
         type=_https_url,
         required=True,
         metavar="URL",
-        help="where a secret service hands out secrets, https://…; may be repeated",
+        help="where a secret service hands out secrets, https://…; repeatable",
     )
     parser.add_argument(
         "--gpu-status", type=Path, metavar="FILE", help="the OCSP statuses of this machine's GPUs, which clients judge"

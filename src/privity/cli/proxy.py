@@ -10,6 +10,8 @@ from privity import __version__
 from privity.cli import _ui
 from privity.cli._options import OptionParser
 from privity.cli._program import (
+    GATEWAY,
+    PROXY_PORT,
     add_answer_timeout,
     add_listener_options,
     add_logging_options,
@@ -18,9 +20,9 @@ from privity.cli._program import (
     run_until_stopped,
     start_logging,
 )
-from privity.cli._proxy_settings import DUMPS, GATEWAY, endpoint, proxy_settings, warnings_of
+from privity.cli._proxy_settings import DUMPS, endpoint, proxy_settings, warnings_of
 from privity.roles.proxy.api_key import open_key
-from privity.roles.proxy.config import ANSWER_TIMEOUT, UnsignedModels
+from privity.roles.proxy.config import ANSWER_TIMEOUT, REVOKED_GRACE_SECONDS, UnsignedModels
 from privity.roles.proxy.main import serve
 from privity.transport.stopping import Stopping
 
@@ -46,7 +48,7 @@ def add_parser(commands: Any) -> None:
 def add_options(parser: OptionParser) -> None:
     """Add all options."""
     parser.read_file("options in a TOML file; the command line and the environment come before it")
-    add_listener_options(parser, 8080)
+    add_listener_options(parser, PROXY_PORT)
     _add_serving_options(parser)
     _add_gateway_options(parser)
     add_cache_options(parser)
@@ -137,7 +139,7 @@ def _add_ocsp_options(parser: OptionParser) -> None:
         "--nvidia-ocsp-revoked-grace-period",
         "--nvidiaOCSPRevokedGracePeriod",
         type=hours,
-        default=48,
+        default=REVOKED_GRACE_SECONDS // 3600,
         metavar="HOURS",
         help="accept GPUs for so long after their certificate was revoked; must be 0 where unknown ones are refused "
         "(default: %(default)s)",
@@ -156,8 +158,8 @@ def _add_dump_options(parser: OptionParser) -> None:
     parser.add_flag(
         "--dump-requests",
         "--dumpRequests",
-        help_text=f"write all requests and answers in clear, without API keys, into the workspace's {DUMPS}; nothing "
-        "deletes them",
+        help_text=f"write all requests and answers in clear, without API keys, into the directory {DUMPS} of the "
+        "workspace; nothing deletes them",
     )
 
 

@@ -23,7 +23,15 @@ from privity.cli._engine import (
     tell_unserved,
 )
 from privity.cli._options import OptionParser
-from privity.cli._program import add_logging_options, add_origin_option, port_number, run_until_stopped, start_logging
+from privity.cli._program import (
+    HOST,
+    PROXY_PORT,
+    add_logging_options,
+    add_origin_option,
+    port_number,
+    run_until_stopped,
+    start_logging,
+)
 from privity.cli._proxy_settings import shared_salt
 from privity.cli.proxy import add_cache_options
 from privity.engines.embedded.defaults import runnable_models
@@ -46,9 +54,6 @@ from privity.transport.stopping import Stopping
 
 T = TypeVar("T")
 
-HOST = "127.0.0.1"
-PORT = 8080
-
 MARGIN = 30.0
 """Seconds that a role waits longer for an answer than the one behind it: who is nearer to the engine speaks first."""
 
@@ -61,15 +66,14 @@ def add_parser(commands: Any) -> None:
         help="run everything on this machine, with real models",
         description="Run everything on this machine: proxy, gateway, inference proxies, and an engine for each model.",
         epilog=SOURCES_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--port", type=port_number, default=PORT, help="port of the proxy (default: %(default)s)")
+    parser.add_argument("--port", type=port_number, default=PROXY_PORT, help="port of the proxy (default: %(default)s)")
     parser.add_argument(
         "--model",
         action="append",
         metavar="SOURCE",
         default=[],
-        help=f"a model to serve, may be repeated (default: {defaults}, which are downloaded once)",
+        help=f"a model to serve, repeatable (default: {defaults}, which are downloaded once)",
     )
     add_documents_option(parser)
     add_origin_option(parser)
@@ -167,9 +171,6 @@ async def everything(
         ca_file.write_bytes(ca.certificate_pem())
         holder = secret_service_config.Settings(ca.issue(SECRET_SERVICE, now), ca.certificate)
         secrets = await stack.enter_async_context(secret_service.serve(holder, stopping))
-        urls: list[str] = []
-        document_urls: list[str] = []
-        served: set[str] = set()
         settings = [
             inference_proxy_config.Settings(
                 engine,
@@ -182,20 +183,10 @@ async def everything(
             )
             for engine in engines
         ]
-        serving = [inference_proxy.serve(each, stopping) for each in settings]
-        for engine, running in zip(engines, await _side_by_side(stack, serving), strict=True):
-            if isinstance(engine, RemoteEngine):
-                require_models(running.proxy, engine.url)
-            (document_urls if isinstance(engine, Documents) else urls).append(running.url)
-            served.update(running.proxy.catalogue.ids)
-        routed = gateway_config.Settings(
-            gateway_config.Served(tuple(urls), documents=tuple(document_urls)),
-            (secrets.url,),
-            ca.certificate,
-            answer_timeout=engine_timeout + MARGIN,
-        )
+        served, ids = await _inference_proxies(stack, settings, stopping)
+        routed = gateway_config.Settings(served, (secrets.url,), ca.certificate, answer_timeout=engine_timeout + MARGIN)
         middle = await stack.enter_async_context(gateway.serve(routed, stopping=stopping))
-        left_out = sorted(served - set(middle.fleet.catalogue.ids))
+        left_out = sorted(ids - set(middle.fleet.catalogue.ids))
         if left_out:
             raise StartError(
                 f"Another model has an ID of {left_out[0]} already.", "Leave one of them out, or give a file #id=NAME."
@@ -213,6 +204,22 @@ async def everything(
         models = middle.fleet.catalogue.models
         rows = [openai.row(model, each, datetime.now(UTC)) for model in models for each in model.ids]
         yield Running(url, middle.url, ca_file, rows)
+
+
+async def _inference_proxies(
+    stack: contextlib.AsyncExitStack, settings: Sequence[inference_proxy_config.Settings], stopping: Stopping
+) -> tuple[gateway_config.Served, set[str]]:
+    """Run inference proxies; return what a gateway serves with them, and all IDs of their models."""
+    urls: list[str] = []
+    document_urls: list[str] = []
+    ids: set[str] = set()
+    serving = [inference_proxy.serve(each, stopping) for each in settings]
+    for each, running in zip(settings, await _side_by_side(stack, serving), strict=True):
+        if isinstance(each.engine, RemoteEngine):
+            require_models(running.proxy, each.engine.url)
+        (document_urls if isinstance(each.engine, Documents) else urls).append(running.url)
+        ids.update(running.proxy.catalogue.ids)
+    return gateway_config.Served(tuple(urls), documents=tuple(document_urls)), ids
 
 
 async def _side_by_side(

@@ -98,7 +98,7 @@ class DetectedEngine:
         return self._engine is not None and self._engine.has(endpoint)
 
     async def count_tokens(self, chat: Json, /) -> int:
-        """Return the tokens of a chat's prompt; raises as `Engine.count_tokens`."""
+        """Return the tokens of a chat's prompt; raises as `NativeEngine.count_tokens`."""
         return await self._found().count_tokens(chat)
 
     async def answer(self, endpoint: str, body: Body) -> Answer:

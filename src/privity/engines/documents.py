@@ -16,6 +16,7 @@ from privity.errors import (
     RouteNotFoundError,
     UnavailableError,
     UpstreamError,
+    printable,
 )
 from privity.http import HttpClient, Response, header
 from privity.protocol.fields import scan
@@ -131,5 +132,5 @@ def _reason(body: bytes) -> str:
         detail = msgspec.json.decode(body, type=_Refusal).detail
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "."
-    shown = "".join(each if each.isprintable() else " " for each in detail[:MAX_REASON]).strip()
+    shown = printable(" ".join(detail[:MAX_REASON].split()))
     return f": {shown}" if shown else "."

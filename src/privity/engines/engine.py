@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from privity.catalogue.model import Evidence, Facts, Source
-from privity.errors import NotSupportedError
+from privity.errors import InvalidRequestError, NotSupportedError
 from privity.protocol.multipart import Part
 from privity.streams import Stream
 
@@ -65,10 +65,10 @@ class Engine(Protocol):
 
 
 class NativeEngine(Engine, Protocol):
-    """An engine as it is, of which is known what it has and what has to be made for it."""
+    """An engine that says at which endpoints it answers itself, so that others can be translated for it."""
 
     def has(self, endpoint: str) -> bool:
-        """Return whether it answers at an endpoint itself, so far as it said when it was last described."""
+        """Return whether it has an endpoint, so far as it said when it was last described."""
 
     async def count_tokens(self, chat: Json, /) -> int:
         """Return how many tokens the prompt of a chat request has.
@@ -104,6 +104,23 @@ def require_json(endpoint: str, body: Body, supported: Collection[str]) -> Json:
         raise NotSupportedError(f"This model's engine doesn't support {endpoint}.")
     return body
 
+
+def cannot_count() -> NotSupportedError:
+    """Return the error of an engine that can't tell how many tokens a prompt has."""
+    return NotSupportedError("This model's engine doesn't count tokens.")
+
+
+def cannot_count_images() -> InvalidRequestError:
+    """Return the error of an engine that counts the tokens of texts alone."""
+    return InvalidRequestError(
+        "This model's engine doesn't count the tokens of images: leave them out.",
+        param="messages",
+        code="unsupported_parameter",
+    )
+
+
+METERED: Json = {"include_usage": True, "continuous_usage_stats": True}
+"""The `stream_options` by which each event of a chat or a completion has the usage so far."""
 
 OPENAI_ENDPOINTS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
 """What every engine supports whose models can do it."""

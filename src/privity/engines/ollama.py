@@ -14,6 +14,7 @@ from privity.engines.engine import (
     Body,
     EngineModel,
     Json,
+    cannot_count,
     evidence_for,
     require_json,
     values_of,
@@ -22,7 +23,6 @@ from privity.engines.inline_pictures import with_inline_pictures
 from privity.engines.metadata import MAX_MODELS, Name, number, text
 from privity.engines.openai_compatible import OpenAICompatibleEngine
 from privity.engines.pictures import Kind
-from privity.errors import NotSupportedError
 
 _TASK_OF_CAPABILITY = {"completion": "generate", "tools": "tool_calling", "vision": "vision", "embedding": "embed"}
 
@@ -96,7 +96,7 @@ class OllamaEngine:
 
     async def count_tokens(self, _chat: Json, /) -> int:
         """Raise `NotSupportedError`: Ollama has nothing that does it."""
-        raise NotSupportedError("This model's engine doesn't count tokens.")
+        raise cannot_count()
 
     async def answer(self, endpoint: str, body: Body) -> Answer:
         """Pass the request on, with images in the one form that is taken; raises as `Engine.answer`."""

@@ -4,9 +4,10 @@ from contextlib import suppress
 
 from privity.catalogue.model import TASKS
 from privity.engines.connection import EngineConnection, StatusError
-from privity.engines.engine import OPENAI_ENDPOINTS, Answer, Body, EngineModel, Json, evidence_for
+from privity.engines.engine import OPENAI_ENDPOINTS, Answer, Body, EngineModel, Json, cannot_count, evidence_for
 from privity.engines.metadata import Listed, Routes, Row, number
 from privity.errors import EngineFailedError, NotSupportedError, UpstreamError, WrongTaskError
+from privity.protocol.multipart import as_boolean
 
 ON_CHAT = ("tool_calling", "vision")
 """What a route for chats says nothing about."""
@@ -49,7 +50,7 @@ class OpenAICompatibleEngine:
 
     async def count_tokens(self, _chat: Json, /) -> int:
         """Raise `NotSupportedError`: OpenAI's API has nothing that does it."""
-        raise NotSupportedError("This model's engine doesn't count tokens.")
+        raise cannot_count()
 
     async def answer(self, endpoint: str, body: Body) -> Answer:
         """Pass the request on as it is; raises as `Engine.answer`."""
@@ -90,4 +91,4 @@ def model_of(row: Row, tasks: tuple[str, ...], untold: tuple[str, ...] = (), *, 
 def _wants_stream(body: Body) -> bool:
     if isinstance(body, dict):
         return bool(body.get("stream"))
-    return any(part.name == "stream" and part.value == b"true" for part in body)
+    return any(part.name == "stream" and as_boolean(part.value) for part in body)

@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from privity.engines.png import png_size
 from privity.errors import InvalidRequestError
 
 Kind = Literal["png", "jpeg", "webp", "gif"]
@@ -106,7 +107,7 @@ def measured(data: bytes) -> Picture | None:
             case None:
                 return None
             case "png":
-                size = struct.unpack_from(">II", data, 16) if data[12:16] == b"IHDR" else None
+                size = png_size(data)
             case "gif":
                 size = struct.unpack_from("<HH", data, 6)
             case "jpeg":

@@ -62,7 +62,7 @@ class SglangEngine:
         return self._openai.has(endpoint)
 
     async def count_tokens(self, chat: Json, /) -> int:
-        """Return the tokens of a chat's prompt; raises as `Engine.count_tokens`."""
+        """Return the tokens of a chat's prompt; raises as `NativeEngine.count_tokens`."""
         return await self._openai.count_tokens(chat)
 
     async def answer(self, endpoint: str, body: Body) -> Answer:

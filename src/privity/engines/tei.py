@@ -6,10 +6,9 @@ import msgspec
 
 from privity.catalogue.model import Facts
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import Answer, Body, EngineModel, Json, evidence_for, require_json
+from privity.engines.engine import Answer, Body, EngineModel, Json, cannot_count, evidence_for, require_json
 from privity.engines.metadata import Name, number, text
 from privity.engines.openai_compatible import OpenAICompatibleEngine
-from privity.errors import NotSupportedError
 
 ENDPOINTS = frozenset({"/v1/embeddings"})
 
@@ -65,7 +64,7 @@ class TeiEngine:
 
     async def count_tokens(self, _chat: Json, /) -> int:
         """Raise `NotSupportedError`: there are no chats."""
-        raise NotSupportedError("This model's engine doesn't count tokens.")
+        raise cannot_count()
 
     async def answer(self, endpoint: str, body: Body) -> Answer:
         """Pass the request on; raises as `Engine.answer`."""

@@ -11,10 +11,10 @@ import msgspec
 
 from privity.catalogue.model import TASKS
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import Answer, Body, EngineModel, Json
+from privity.engines.engine import Answer, Body, EngineModel, Json, cannot_count, cannot_count_images
 from privity.engines.metadata import Listed, Row
 from privity.engines.openai_compatible import OpenAICompatibleEngine, model_of, untold_by
-from privity.errors import EngineFailedError, InvalidRequestError, NotSupportedError
+from privity.errors import EngineFailedError
 
 OWNER = "vllm"
 """What it writes as the owner of each model, and no other engine does."""
@@ -50,15 +50,11 @@ class VllmEngine:
         return self._openai.has(endpoint) and (endpoint != _COUNT or self._openai.has(_MESSAGES))
 
     async def count_tokens(self, chat: Json, /) -> int:
-        """Return the tokens of a chat's prompt; raises as `Engine.count_tokens`."""
+        """Return the tokens of a chat's prompt; raises as `NativeEngine.count_tokens`."""
         if not self._openai.has(_TOKENIZE):
-            raise NotSupportedError("This model's engine doesn't count tokens.")
+            raise cannot_count()
         if any(isinstance(message.get("content"), list) for message in chat["messages"]):
-            raise InvalidRequestError(
-                "This model's engine doesn't count the tokens of images: leave them out.",
-                param="messages",
-                code="unsupported_parameter",
-            )
+            raise cannot_count_images()
         asked = {name: chat[name] for name in _MEMBERS if name in chat}
         answer = await self._openai.answer(_TOKENIZE, asked)
         try:

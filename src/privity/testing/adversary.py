@@ -135,6 +135,13 @@ def as_array(body: bytes) -> bytes:
     return body if fields.is_array else b"[" + b",".join(pairs[place][1] for place in sealed_places(pairs)) + b"]"
 
 
+def as_object(body: bytes) -> bytes:
+    """Make an object of an array's elements, each under its index."""
+    fields = scan(body)
+    members = (b'"%b":%b' % (name.encode(), value) for name, value in zip(fields.names, fields.values, strict=True))
+    return b"{" + b",".join(members) + b"}" if fields.is_array else body
+
+
 def other_status(seen: Seen) -> Passing:
     """Make an error of a success, and the reverse."""
     return replace(seen.answer, status=500 if seen.answer.status == 200 else 200)
@@ -194,6 +201,7 @@ WHOLE: dict[str, Defect] = {
         else seen.answer.body,
     ),
     "make an array of it": lambda seen: replace(seen.answer, body=as_array(seen.answer.body)),
+    "make an object of it": lambda seen: replace(seen.answer, body=as_object(seen.answer.body)),
     "cut the last byte": lambda seen: replace(seen.answer, body=seen.answer.body[:-1]),
     "cut it in the middle": lambda seen: replace(seen.answer, body=seen.answer.body[: len(seen.answer.body) // 2]),
     "nothing": instead(b""),

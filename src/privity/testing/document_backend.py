@@ -1,7 +1,6 @@
 """A small document backend with Unstructured's API, on loopback: it really cuts the form that it gets."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +8,8 @@ from email.message import Message
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from privity.testing.served import served
 
 PATH = "/general/v0/general"
 
@@ -28,14 +29,8 @@ def document_backend() -> Iterator[FakeDocumentBackend]:
     backend = FakeDocumentBackend("")
     server = _Server(backend)
     backend.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with served(server):
         yield backend
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Server(ThreadingHTTPServer):

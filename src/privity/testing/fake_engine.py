@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
+from privity.testing.served import served
+
 MODEL = "fake/Model-1B"
 
 Behaviour = Literal["answer", "stream for ever", "say nothing", "cut the stream", "fail"]
@@ -38,14 +40,8 @@ def fake_engine() -> Iterator[FakeEngine]:
     engine = FakeEngine("")
     server = _Server(engine)
     engine.url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with served(server):
         yield engine
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _chat(text: str) -> dict[str, Any]:

@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from privity.testing.fake_http import FakeResponse, SentRequest, Server, event_response, json_response
+from privity.engines.connection import EngineConnection
+from privity.engines.llama_cpp.adapter import LlamaCppEngine
+from privity.testing.fake_http import (
+    FakeHttpClient,
+    FakeResponse,
+    SentRequest,
+    Server,
+    event_response,
+    json_response,
+)
 
 CANARY = "ggml-canary-4711"
 
@@ -164,3 +173,12 @@ class _Written:
         self.pieces = list(text) if len(whole) <= limit else list(whole[:limit])
         self.stop_type = "eos" if len(whole) <= limit else "limit"
         self.finish_reason = "stop" if len(whole) <= limit else "length"
+
+
+async def ready(llama: FakeLlama) -> tuple[LlamaCppEngine, FakeHttpClient]:
+    """Return the adapter of a server that it has described, and the client, which keeps what it sends from now on."""
+    http = FakeHttpClient(llama)
+    engine = LlamaCppEngine(EngineConnection(http, "http://engine", 7.0))
+    await engine.describe()
+    http.sent.clear()
+    return engine, http

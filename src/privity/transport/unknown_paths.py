@@ -1,5 +1,6 @@
 """What is said of paths that nothing answers at: nothing is passed on because it wasn't known."""
 
+from privity.errors import printable
 from privity.protocol.endpoints import ENDPOINTS
 
 MAX_SHOWN = 80
@@ -12,7 +13,7 @@ _ENCRYPTED = ", ".join(endpoint.path for endpoint in ENDPOINTS if endpoint.path.
 
 def explain(path: str) -> str:
     """Return the message about a path that a role doesn't answer at."""
-    shown = "".join(each if each.isprintable() else "?" for each in path[:MAX_SHOWN])
+    shown = printable(path, MAX_SHOWN)
     if path.startswith(_STORED):
         return "Responses are not stored, so there is none to be had, continued or deleted later."
     if path.startswith(_API):

@@ -22,7 +22,7 @@ from privity.errors import (
     UpstreamUnreachableError,
 )
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, Server, event_response, json_response
-from privity.testing.fake_llama import CANARY, FakeLlama, llama_error
+from privity.testing.fake_llama import CANARY, FakeLlama, llama_error, ready
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 HELLO = [{"role": "user", "content": "hello"}]
@@ -33,13 +33,6 @@ CALL = '{"name": "f", "arguments": {"x": 1}}'
 def engine_of(server: Server) -> tuple[LlamaCppEngine, FakeHttpClient]:
     http = FakeHttpClient(server)
     return LlamaCppEngine(EngineConnection(http, "http://engine", 7.0), lambda: 99.5), http
-
-
-async def ready(llama: FakeLlama) -> tuple[LlamaCppEngine, FakeHttpClient]:
-    engine, http = engine_of(llama)
-    await engine.describe()
-    http.sent.clear()
-    return engine, http
 
 
 async def whole(llama: FakeLlama, endpoint: str, **body: Any) -> Json:

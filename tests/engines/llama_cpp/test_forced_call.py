@@ -4,14 +4,11 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from privity.engines.connection import EngineConnection
 from privity.engines.engine import Json
-from privity.engines.llama_cpp.adapter import LlamaCppEngine
 from privity.engines.llama_cpp.completion import Usage
 from privity.engines.llama_cpp.forced_call import ATTEMPTS, NAME_TOKENS, Forced, forced_choice
 from privity.errors import EngineFailedError, InvalidRequestError
-from privity.testing.fake_http import FakeHttpClient
-from privity.testing.fake_llama import CANARY, FakeLlama, llama_error
+from privity.testing.fake_llama import CANARY, FakeLlama, llama_error, ready
 
 CHAT = "/v1/chat/completions"
 PARAMETERS = {
@@ -28,14 +25,6 @@ FITS, FITS_NOT, NO_JSON = '{"city":"Köln"}', '{"city":"Köln","days":0}', '{"ci
 def asking(*tools: Json, choice: Any = "required", **members: Any) -> Json:
     messages = [{"role": "user", "content": "hello"}]
     return {"model": "tiny", "messages": messages, "tools": list(tools), "tool_choice": choice, **members}
-
-
-async def ready(llama: FakeLlama) -> tuple[LlamaCppEngine, FakeHttpClient]:
-    http = FakeHttpClient(llama)
-    engine = LlamaCppEngine(EngineConnection(http, "http://engine", 7.0))
-    await engine.describe()
-    http.sent.clear()
-    return engine, http
 
 
 async def answered(body: Json, *writes: str, context: int = 4096) -> tuple[Json, list[Json]]:

@@ -2,25 +2,16 @@ from typing import Any
 
 import pytest
 
-from privity.engines.connection import EngineConnection, StatusError
+from privity.engines.connection import StatusError
 from privity.engines.engine import Json
-from privity.engines.llama_cpp.adapter import LlamaCppEngine
 from privity.errors import ApiError, ContextLengthError, EngineFailedError, InvalidRequestError
-from privity.testing.fake_http import FakeHttpClient, FakeResponse, json_response
-from privity.testing.fake_llama import CANARY, FakeLlama, llama_error
+from privity.testing.fake_http import FakeResponse, json_response
+from privity.testing.fake_llama import CANARY, FakeLlama, llama_error, ready
 from privity.testing.pictures import GIF, JPEG, WEBP, data_url, image_part
 from privity.testing.sealed import SALT
 
 CHAT = "/v1/chat/completions"
 COUNT = "/v1/chat/completions/input_tokens"
-
-
-async def ready(llama: FakeLlama) -> tuple[LlamaCppEngine, FakeHttpClient]:
-    http = FakeHttpClient(llama)
-    engine = LlamaCppEngine(EngineConnection(http, "http://engine", 7.0))
-    await engine.describe()
-    http.sent.clear()
-    return engine, http
 
 
 def chat(*urls: str, **members: Any) -> Json:

@@ -4,13 +4,11 @@ from typing import Any
 
 import pytest
 
-from privity.engines.connection import EngineConnection
 from privity.engines.engine import Json
-from privity.engines.llama_cpp.adapter import LlamaCppEngine
 from privity.engines.llama_cpp.structured import wanted_schema
 from privity.errors import ApiError, EngineFailedError, InvalidRequestError
-from privity.testing.fake_http import FakeHttpClient, event_response
-from privity.testing.fake_llama import CANARY, FakeLlama, llama_error
+from privity.testing.fake_http import event_response
+from privity.testing.fake_llama import CANARY, FakeLlama, llama_error, ready
 
 CHAT = "/v1/chat/completions"
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer", "not": {"const": 0}}}, "required": ["a"]}
@@ -25,14 +23,6 @@ FITS = "".join(PIECES)
 def asking(wanted: Json, **members: Any) -> Json:
     messages = [{"role": "user", "content": "hello"}]
     return {"model": "tiny", "messages": messages, "response_format": wanted, **members}
-
-
-async def ready(llama: FakeLlama) -> tuple[LlamaCppEngine, FakeHttpClient]:
-    http = FakeHttpClient(llama)
-    engine = LlamaCppEngine(EngineConnection(http, "http://engine", 7.0))
-    await engine.describe()
-    http.sent.clear()
-    return engine, http
 
 
 async def whole(llama: FakeLlama, body: Json) -> Json:

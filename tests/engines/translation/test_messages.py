@@ -1,7 +1,7 @@
 """Answers of chats as messages, whole and as events, and what of both the official client makes."""
 
 import json
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Iterable
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,52 +15,19 @@ from pydantic import TypeAdapter
 
 from privity.engines.connection import EngineConnection
 from privity.engines.detect import DetectedEngine, Kind
-from privity.engines.engine import Answer, Body, EngineModel, Json
+from privity.engines.engine import Json
 from privity.engines.translation.engine import TranslatingEngine
-from privity.errors import EngineFailedError, NotSupportedError, UnavailableError
+from privity.errors import EngineFailedError, UnavailableError
 from privity.streams import Stream
+from privity.testing.chat_engine import CHAT, ChatEngine
 from privity.testing.fake_http import FakeHttpClient, FakeResponse, SentRequest, json_response
 
-CHAT, MESSAGES, COUNT = "/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens"
+MESSAGES, COUNT = "/v1/messages", "/v1/messages/count_tokens"
 REQUEST = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
 USAGE = {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
 COUNTED = {"input_tokens": 10, "cache_creation_input_tokens": 0, "output_tokens": 3}
 UNKNOWN = {"input_tokens": 0, "cache_creation_input_tokens": 0, "output_tokens": 0}
 EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
-
-
-class Chats:
-    """An engine with chats that gives one answer to all; an error among its events is raised."""
-
-    def __init__(self, answer: Json | list[Any], native: Json | None = None, *, has: bool = False) -> None:
-        self._answer = answer
-        self._native = native
-        self._has = has
-        self.asked: list[tuple[str, Body]] = []
-
-    async def describe(self) -> tuple[EngineModel, ...]:
-        return ()
-
-    def has(self, endpoint: str) -> bool:
-        return self._has or endpoint == CHAT
-
-    async def count_tokens(self, chat: Json, /) -> int:
-        return len(chat["messages"])
-
-    async def answer(self, endpoint: str, body: Body) -> Answer:
-        self.asked.append((endpoint, body))
-        if endpoint == CHAT:
-            return self._answer if isinstance(self._answer, dict) else Stream(self._events(self._answer))
-        if self._native is None:
-            raise NotSupportedError("no")
-        return self._native
-
-    @staticmethod
-    async def _events(events: list[Any]) -> AsyncGenerator[Json]:
-        for event in events:
-            if isinstance(event, Exception):
-                raise event
-            yield event
 
 
 def completion(message: Json, finish: str | None = "stop", usage: Any = USAGE, **more: Any) -> Json:
@@ -80,13 +47,13 @@ def block(number: int, **given_: Any) -> Json:
 
 
 async def whole(answer: Json, **members: Any) -> Json:
-    message = await TranslatingEngine(Chats(answer)).answer(MESSAGES, REQUEST | members)
+    message = await TranslatingEngine(ChatEngine(answer)).answer(MESSAGES, REQUEST | members)
     assert isinstance(message, dict)
     return message
 
 
 async def events_of(chunks: Iterable[Any], **members: Any) -> list[Json]:
-    answer = await TranslatingEngine(Chats(list(chunks))).answer(MESSAGES, REQUEST | {"stream": True} | members)
+    answer = await TranslatingEngine(ChatEngine(list(chunks))).answer(MESSAGES, REQUEST | {"stream": True} | members)
     assert isinstance(answer, Stream)
     async with aclosing(answer):
         return [event async for event in answer]
@@ -345,7 +312,7 @@ async def test_events_that_make_no_message_are_the_engines_failure(chunks: list[
 
 
 async def test_what_goes_wrong_in_the_middle_comes_out_of_the_events() -> None:
-    engine = TranslatingEngine(Chats([chunk({"content": "x"}), UnavailableError("gone")]))
+    engine = TranslatingEngine(ChatEngine([chunk({"content": "x"}), UnavailableError("gone")]))
     answer = await engine.answer(MESSAGES, REQUEST | {"stream": True})
     assert isinstance(answer, Stream)
     kinds = [(await anext(answer))["type"] for _ in range(3)]
@@ -356,17 +323,17 @@ async def test_what_goes_wrong_in_the_middle_comes_out_of_the_events() -> None:
 
 async def test_tokens_are_counted_of_the_chat() -> None:
     request = {"model": "m", "system": "Be brief.", "messages": REQUEST["messages"]}
-    assert await TranslatingEngine(Chats({})).answer(COUNT, request) == {"input_tokens": 2}
+    assert await TranslatingEngine(ChatEngine({})).answer(COUNT, request) == {"input_tokens": 2}
 
 
 async def test_an_engine_with_the_api_is_asked_itself() -> None:
-    engine = Chats({}, {"native": True}, has=True)
+    engine = ChatEngine({}, {"native": True}, claims_all=True)
     assert await TranslatingEngine(engine).answer(MESSAGES, REQUEST) == {"native": True}
     assert engine.asked == [(MESSAGES, REQUEST)]
 
 
 async def test_an_engine_that_turns_out_not_to_have_it_is_asked_for_a_chat() -> None:
-    engine = Chats(completion({"content": "Hi"}), has=True)
+    engine = ChatEngine(completion({"content": "Hi"}), claims_all=True)
     answer = await TranslatingEngine(engine).answer(MESSAGES, REQUEST)
     assert isinstance(answer, dict)
     assert answer["content"] == [{"type": "text", "text": "Hi"}]

@@ -1,7 +1,7 @@
 """Responses by chats: what comes out for chats' answers, whole and in chunks."""
 
 import json
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,12 +11,13 @@ from openai.types.responses import Response
 
 from privity.engines.connection import EngineConnection
 from privity.engines.detect import DetectedEngine
-from privity.engines.engine import Answer, Body, EngineModel, Json
+from privity.engines.engine import Json
 from privity.engines.translation.engine import TranslatingEngine
 from privity.engines.translation.responses import respond
 from privity.engines.translation.responses_events import MAX_OUTPUT
 from privity.errors import ApiError, ContextLengthError, EngineFailedError, InvalidRequestError
 from privity.streams import Stream
+from privity.testing.chat_engine import CHAT, ChatEngine
 from privity.testing.fake_http import FakeHttpClient, event_response
 
 Serving = Callable[[dict[str, Any]], tuple[EngineConnection, FakeHttpClient]]
@@ -48,40 +49,6 @@ TOKENS = [
 ]
 
 
-class Told:
-    """An engine with chats, which answers what it is told and keeps what it was asked."""
-
-    def __init__(self, *answers: Json | ApiError, native: bool = False) -> None:
-        self._answers = answers
-        self._native = native
-        self.asked: list[tuple[str, Body]] = []
-
-    async def describe(self) -> tuple[EngineModel, ...]:
-        return ()
-
-    def has(self, endpoint: str) -> bool:
-        return self._native or endpoint == "/v1/chat/completions"
-
-    async def count_tokens(self, _chat: Json, /) -> int:
-        return 0
-
-    async def answer(self, endpoint: str, body: Body) -> Answer:
-        self.asked.append((endpoint, body))
-        assert isinstance(body, dict)
-        if body.get("stream"):
-            return Stream(self._events())
-        first = self._answers[0]
-        if isinstance(first, ApiError):
-            raise first
-        return first
-
-    async def _events(self) -> AsyncGenerator[Json]:
-        for answer in self._answers:
-            if isinstance(answer, ApiError):
-                raise answer
-            yield answer
-
-
 def counting() -> Any:
     """Return a source of IDs that are numbers."""
     numbers: Iterator[int] = iter(range(1, 1000))
@@ -92,14 +59,14 @@ def numbered(prefix: str, number: int) -> str:
     return f"{prefix}_{number:032x}"
 
 
-async def answered(request: Json, *answers: Json | ApiError) -> Json:
-    answer = await respond(Told(*answers), request, counting(), lambda: 1234.5)
+async def answered(request: Json, told: Json | ApiError) -> Json:
+    answer = await respond(ChatEngine(told), request, counting(), lambda: 1234.5)
     assert isinstance(answer, dict)
     return answer
 
 
 async def streamed(request: Json, *answers: Json | ApiError) -> list[Json]:
-    answer = await respond(Told(*answers), request | {"stream": True}, counting(), lambda: 1234.5)
+    answer = await respond(ChatEngine(answers), request | {"stream": True}, counting(), lambda: 1234.5)
     assert isinstance(answer, Stream)
     return [json.loads(json.dumps(event)) async for event in answer]
 
@@ -179,6 +146,7 @@ async def test_a_response_says_what_was_asked_and_what_nothing_was_said_about() 
         (whole("length", content="Hi"), "incomplete", [message(2, "Hi", "incomplete")]),
         (whole(content="Hi", reasoning="So."), "completed", [thought(2, "So."), message(3, "Hi")]),
         (whole(reasoning="x", reasoning_content="So."), "completed", [thought(2, "So.")]),
+        (whole(content=None, refusal="No."), "completed", [message(2, "No.")]),
         (
             whole("tool_calls", content="Hi", tool_calls=CALLS),
             "completed",
@@ -370,7 +338,7 @@ async def test_errors_name_the_members_of_this_api(param: str | None, expected: 
 
 
 async def test_an_error_in_the_middle_comes_after_what_was_said() -> None:
-    answer = await respond(Told(chunk(content="H"), ContextLengthError("Full.")), REQUEST | {"stream": True})
+    answer = await respond(ChatEngine([chunk(content="H"), ContextLengthError("Full.")]), REQUEST | {"stream": True})
     assert isinstance(answer, Stream)
     kinds = [(await anext(answer))["type"] for _ in range(5)]
     assert kinds[-1] == "response.output_text.delta"
@@ -386,20 +354,18 @@ async def test_an_answer_without_an_end_ends() -> None:
 async def test_ids_are_random() -> None:
     ids = set()
     for _ in range(2):
-        response = await respond(Told(whole(content="Hi")), REQUEST)
+        response = await respond(ChatEngine(whole(content="Hi")), REQUEST)
         assert isinstance(response, dict)
         ids |= {response["id"], response["output"][0]["id"]}
     assert len(ids) == 4
 
 
-async def test_an_engine_that_has_the_endpoint_is_asked_itself() -> None:
-    native, other = Told({"object": "response"}, native=True), Told(whole(content="Hi"))
-    assert await TranslatingEngine(native).answer("/v1/responses", REQUEST) == {"object": "response"}
-    assert [path for path, _ in native.asked] == ["/v1/responses"]
-    translated = await TranslatingEngine(other).answer("/v1/responses", REQUEST)
+async def test_an_engine_without_the_endpoint_is_asked_for_a_chat() -> None:
+    engine = ChatEngine(whole(content="Hi"))
+    translated = await TranslatingEngine(engine).answer("/v1/responses", REQUEST)
     assert isinstance(translated, dict)
     assert translated["object"] == "response"
-    assert other.asked == [("/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "hello"}]})]
+    assert engine.asked == [(CHAT, {"model": "m", "messages": [{"role": "user", "content": "hello"}]})]
 
 
 NATIVE: list[Json] = [

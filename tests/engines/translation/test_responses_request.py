@@ -7,6 +7,7 @@ from privity.engines.translation.responses_request import chat_of
 USER = {"role": "user", "content": "hello"}
 ASKED = {"role": "user", "content": "hello"}
 THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": [], "content": [{"type": "reasoning_text", "text": "So."}]}
+THOUGHTS = {"reasoning": "So.", "reasoning_content": "So."}
 SAID = {
     "type": "message",
     "id": "msg_1",
@@ -83,7 +84,7 @@ def text(kind: str, said: str) -> dict[str, Any]:
                 {
                     "role": "assistant",
                     "content": "Hi",
-                    "reasoning_content": "So.",
+                    **THOUGHTS,
                     "tool_calls": [called(1), called(2)],
                 },
                 returned(1),
@@ -95,7 +96,7 @@ def text(kind: str, said: str) -> dict[str, Any]:
             [
                 {"role": "assistant", "content": None, "tool_calls": [called(1)]},
                 returned(1),
-                {"role": "assistant", "content": None, "reasoning_content": "So.", "tool_calls": [called(2)]},
+                {"role": "assistant", "content": None, **THOUGHTS, "tool_calls": [called(2)]},
                 returned(2, "5"),
             ],
         ),
@@ -122,7 +123,7 @@ def text(kind: str, said: str) -> dict[str, Any]:
             [SAID, THOUGHT, SAID],
             [
                 {"role": "assistant", "content": "Hi"},
-                {"role": "assistant", "content": "Hi", "reasoning_content": "So."},
+                {"role": "assistant", "content": "Hi", **THOUGHTS},
             ],
         ),
         ([{"role": "assistant", "content": ""}, USER], [{"role": "assistant", "content": ""}, ASKED]),

@@ -17,9 +17,9 @@ from privity.roles.gateway.config_file import (
     GatewayFile,
     load_gateway_file,
     parse_gateway_file,
-    read_config_file,
 )
 from privity.roles.gateway.keys import Key
+from privity.toml.files import read_config_file
 from privity.toml.reader import MAX_FILE_BYTES
 from privity.transport.cors import Cors
 

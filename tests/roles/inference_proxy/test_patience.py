@@ -224,7 +224,9 @@ async def nothing() -> AsyncGenerator[Json]:
         yield event
 
 
-@pytest.mark.parametrize("content", [FORM, b'{"stream" : true}', b'{"a":{"stream":false},"stream":true}'])
+@pytest.mark.parametrize(
+    "content", [FORM, [Part("stream", b"True")], b'{"stream" : true}', b'{"a":{"stream":false},"stream":true}']
+)
 async def test_a_late_stream_that_nobody_begins_to_read_is_closed(content: bytes | list[Part]) -> None:
     source, go_on = Closed(), asyncio.Event()
 

@@ -15,8 +15,8 @@ from privity.protocol.exchange import NONCE_BYTES, Opener, addressed_to
 from privity.protocol.fields import scan
 from privity.protocol.secret import Secret
 from privity.roles.proxy.agreements import Agreements
-from privity.roles.proxy.api_key import FixedKey
 from privity.roles.proxy.answer import Answer
+from privity.roles.proxy.api_key import FixedKey
 from privity.roles.proxy.headers import HeaderPolicy
 from privity.roles.proxy.link import GatewayLink
 from privity.roles.proxy.request import read_request

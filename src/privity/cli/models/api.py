@@ -11,7 +11,14 @@ import msgspec
 
 from privity.catalogue.rows import MAX_LIST_BYTES
 from privity.cli import _ui
-from privity.errors import StartError, UntrustedPeerError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
+from privity.errors import (
+    StartError,
+    UntrustedPeerError,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamTimeoutError,
+    printable,
+)
 from privity.http import Headers, Response, header
 from privity.transport.http_client import PooledHttpClient
 
@@ -125,7 +132,7 @@ class ModelsApi:
             message = msgspec.json.decode(body, type=_Refusal).error.message[:MAX_MESSAGE_CHARS]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return ""
-        return _ui.printable(message.replace(self._key, "…") if self._key else message)
+        return printable(message.replace(self._key, "…") if self._key else message)
 
 
 async def whole(response: Response) -> Answer:

@@ -12,7 +12,7 @@ from typing import Any
 from privity.catalogue.model import TASKS
 from privity.cli import _logging, _ui
 from privity.cli._mesh import read_ca
-from privity.cli._program import base_url
+from privity.cli._program import GATEWAY, PROXY, base_url
 from privity.cli.models import record, text
 from privity.cli.models.api import Answer, ModelsApi
 from privity.cli.models.feed import Feed, Listing, read_plainly
@@ -21,17 +21,13 @@ from privity.cli.models.rows import Details, parse_details
 from privity.cli.models.vouched import FULL, Judge
 from privity.cli.models.watch import until_stopped, watch
 from privity.cli.proxy import read_key
-from privity.errors import StartError, UpstreamProtocolError
-
-PROXY = "http://localhost:8080"
-GATEWAY = "http://localhost:8081"
+from privity.errors import StartError, UpstreamProtocolError, printable
 
 _EXAMPLES = """\
 examples:
-  privity models --task embed                         those that make embeddings
-  privity models --watch                              a table that stays true
-  privity models show smollm2-135m-instruct           all that is known of one, and who says so
-"""
+  privity models --task embed                 those that make embeddings
+  privity models --watch                      a table that stays true
+  privity models show smollm2-135m-instruct   all that is known of one"""
 
 
 def add_parser(commands: Any) -> None:
@@ -41,7 +37,6 @@ def add_parser(commands: Any) -> None:
         help="list the models that can be called now, watch them, or show one",
         description="List the models of a running proxy or gateway, watch them, or show one of them.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--task", choices=TASKS, help="only models that can do this")
     parser.add_argument("--owned-by", metavar="NAME", help="only models of this owner")
@@ -123,7 +118,7 @@ async def _list(api: ModelsApi, query: Mapping[str, str], judge: Judge | None, *
     _ui.say(_ui.models_table(rows, vouched=judge is not None) if rows else _nothing(query))
     notes = [text.dropped_note(answer.dropped), *text.dropped_lines(listing.whys), *_notes(api, judge)]
     if any(notes):
-        _ui.say("\n" + "\n".join(_ui.printable(each) for each in notes if each))
+        _ui.say("\n" + "\n".join(printable(each) for each in notes if each))
 
 
 def _nothing(query: Mapping[str, str]) -> str:
@@ -185,7 +180,7 @@ async def _watch(api: ModelsApi, query: dict[str, str], judge: Judge | None, *, 
 def _say_answer(answer: Answer) -> None:
     text = answer.body.decode(errors="replace")
     if sys.stdout.isatty():
-        text = "\n".join(map(_ui.printable, text.split("\n")))
+        text = "\n".join(map(printable, text.split("\n")))
     _ui.say(text)
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from privity.cli import _ui
 from privity.cli.models import text
 from privity.cli.models.feed import Rows, Update
+from privity.errors import printable
 
 
 class Output(Protocol):
@@ -38,12 +39,12 @@ class Lines:
         """Print what changed."""
         self._back()
         for line in text.changes(before, update.rows, vouched=self._vouched):
-            _ui.say(_ui.printable(line))
+            _ui.say(printable(line))
 
     def away(self, problem: str) -> None:
         """Say once that the server went away."""
         if not self._away:
-            _ui.tell(f"privity: {_ui.printable(problem)} Trying again …")
+            _ui.tell(f"privity: {printable(problem)} Trying again …")
         self._away = True
 
     def _back(self) -> None:
@@ -132,7 +133,7 @@ class Screen:
     def _lines(self, columns: int, height: int) -> list[str]:
         head, cells = text.head(vouched=self._vouched), self._cells()
         table = _ui.table_lines(head, cells) if cells else [self._nothing]
-        notes = [_ui.printable(each) for each in (*self._fixed, *self._whys, self._dropped) if each]
+        notes = [printable(each) for each in (*self._fixed, *self._whys, self._dropped) if each]
         last = " · ".join(
             [
                 self._problem or f"live since {self._since}",
@@ -140,7 +141,7 @@ class Screen:
                 "Ctrl-C ends",
             ]
         )
-        return fitted(table, notes, _ui.printable(last), columns, height)
+        return fitted(table, notes, printable(last), columns, height)
 
     def _cells(self) -> list[tuple[str, ...]]:
         return list(text.cells(self._rows.values(), vouched=self._vouched).values())

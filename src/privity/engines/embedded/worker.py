@@ -70,7 +70,7 @@ def _parameters(job: Job, header: GgufHeader) -> Any:
     parameters.n_parallel = PARALLEL
     parameters.cache_ram_mib = PROMPT_CACHE_MEBIBYTES
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = cores()
-    parameters.cpuparams.poll = parameters.cpuparams_batch.poll = 0  # threads that wait would spin, and slow others down
+    parameters.cpuparams.poll = parameters.cpuparams_batch.poll = 0  # waiting threads would spin, and slow others down
     context = min(job.context or CONTEXT, header.context_length or CONTEXT)
     parameters.n_ctx = context * PARALLEL
     if embeds(header):

@@ -6,7 +6,16 @@ from functools import partial
 from typing import Any
 
 from privity.engines.connection import EngineConnection
-from privity.engines.engine import OPENAI_ENDPOINTS, Answer, Body, EngineModel, Json, require_json, values_of
+from privity.engines.engine import (
+    OPENAI_ENDPOINTS,
+    Answer,
+    Body,
+    EngineModel,
+    Json,
+    cannot_count_images,
+    require_json,
+    values_of,
+)
 from privity.engines.llama_cpp.choices import for_each_choice
 from privity.engines.llama_cpp.completion import as_events, wants_usage, with_usage_apart
 from privity.engines.llama_cpp.constrained import ConstrainedGeneration
@@ -25,17 +34,8 @@ _UNDERSTOOD = frozenset(
         *("best_of", "chat_template_kwargs", "echo", "encoding_format", "frequency_penalty", "input", "logit_bias"),
         *("logprobs", "max_completion_tokens", "max_tokens", "messages", "min_p", "model", "n", "parallel_tool_calls"),
         *("presence_penalty", "prompt", "reasoning_effort", "repeat_penalty", "response_format", "seed", "stop"),
-        *(
-            "stream",
-            "stream_options",
-            "suffix",
-            "temperature",
-            "tool_choice",
-            "tools",
-            "top_k",
-            "top_logprobs",
-            "top_p",
-        ),
+        *("stream", "stream_options", "suffix", "temperature", "tool_choice", "tools", "top_k", "top_logprobs"),
+        "top_p",
     }
 )
 """Members that go on: the server has others of its own, which would get around the checks or show its inside."""
@@ -70,14 +70,12 @@ class LlamaCppEngine:
         return endpoint in OPENAI_ENDPOINTS
 
     async def count_tokens(self, chat: Json, /) -> int:
-        """Return the tokens of a chat's prompt; raises as `Engine.count_tokens`."""
+        """Return the tokens of a chat's prompt; raises as `NativeEngine.count_tokens`."""
         chat = chat | {"messages": checked([_plain_message(message) for message in chat["messages"]])}
         counting = count_prompt(self._connection, chat)
         counted = await (with_likely_cause(counting) if has_images(chat) else counting)
         if counted is None and has_images(chat):
-            raise InvalidRequestError(
-                "This model's engine doesn't count the tokens of images: leave them out.", param="messages"
-            )
+            raise cannot_count_images()
         return counted or (await self._generation(self._calls(None, chat), chat).render(chat)).tokens
 
     async def answer(self, endpoint: str, body: Body) -> Answer:
@@ -105,7 +103,7 @@ class LlamaCppEngine:
         schema = wanted_schema(body)
         if (forced or schema) and has_images(body):
             raise InvalidRequestError(
-                "This engine takes images without a forced `tool_choice` and without a JSON `response_format`.",
+                "This model's engine takes images without a forced `tool_choice` and without a JSON `response_format`.",
                 param="messages",
                 code="unsupported_parameter",
             )
@@ -117,7 +115,9 @@ class LlamaCppEngine:
         if schema is not None:
             if body.get("tools"):
                 raise InvalidRequestError(
-                    "This engine takes `tools` or a JSON `response_format`, not both.", param="response_format"
+                    "This model's engine takes `tools` or a JSON `response_format`, not both.",
+                    param="response_format",
+                    code="unsupported_parameter",
                 )
             return await structured_answer(self._generation(calls, body), body, schema, body["model"])
         answer = self._native(_CHAT, asked_for_stop(body), calls)
@@ -190,5 +190,5 @@ def _check_completion(body: Json) -> None:
     for name, default in defaults.items():
         if body.get(name) not in (None, default):
             raise InvalidRequestError(
-                f"This engine doesn't support `{name}`.", param=name, code="unsupported_parameter"
+                f"This model's engine doesn't support `{name}`.", param=name, code="unsupported_parameter"
             )

@@ -4,12 +4,17 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import jsonschema_rs
-
 from privity.engines.engine import Json
 from privity.engines.llama_cpp.called_in_text import TextCall
 from privity.engines.llama_cpp.completion import Head, Usage, tool_call
-from privity.engines.llama_cpp.constrained import ConstrainedGeneration, Piece, Prompt, compile_schema, fitting_value
+from privity.engines.llama_cpp.constrained import (
+    Checker,
+    ConstrainedGeneration,
+    Piece,
+    Prompt,
+    compile_schema,
+    fitting_value,
+)
 from privity.errors import EngineFailedError, InvalidRequestError
 
 ATTEMPTS = 3
@@ -31,7 +36,7 @@ class Tool:
 
     name: str
     parameters: Json
-    validator: jsonschema_rs.Validator
+    validator: Checker
 
 
 def read_tools(body: Json) -> list[Tool]:

@@ -3,11 +3,10 @@
 from collections.abc import AsyncGenerator
 from typing import Any
 
-import jsonschema_rs
-
 from privity.engines.engine import Answer, Json
 from privity.engines.llama_cpp.completion import Head, Usage, wants_usage
 from privity.engines.llama_cpp.constrained import (
+    Checker,
     ConstrainedGeneration,
     Piece,
     Prompt,
@@ -57,7 +56,7 @@ async def structured_answer(generation: ConstrainedGeneration, body: Json, schem
 
 @owning
 async def _events(
-    pieces: Stream[Piece], prompt: Prompt, validator: jsonschema_rs.Validator, head: Head, *, with_usage: bool
+    pieces: Stream[Piece], prompt: Prompt, validator: Checker, head: Head, *, with_usage: bool
 ) -> AsyncGenerator[Json]:
     texts: list[str] = []
     yield head.chunk({"role": "assistant", "content": ""})

@@ -5,99 +5,12 @@ import secrets
 import msgspec
 
 from privity.engines.engine import Json
+from privity.engines.translation.chats import Call, Choice, Usage, read
 from privity.engines.translation.messages_request import Asked
 from privity.errors import EngineFailedError
 
 _STOP_REASONS = {"length": "max_tokens", "content_filter": "refusal"}
 """By what a chat's choice calls it."""
-
-
-class Function(msgspec.Struct):
-    """What is called, or a piece of it."""
-
-    name: str | None = None
-    arguments: str | None = None
-
-
-class Call(msgspec.Struct):
-    """A call, or a piece of it."""
-
-    function: Function
-    id: str | None = None
-    index: int = 0
-    """Which call a piece belongs to."""
-
-    @property
-    def known_id(self) -> str:
-        """The call's ID, one of ours where the engine gives it none."""
-        return self.id or f"toolu_{secrets.token_hex(12)}"
-
-
-class Said(msgspec.Struct):
-    """A message, or what an event adds to it."""
-
-    content: str | None = None
-    refusal: str | None = None
-    reasoning: str | None = None
-    reasoning_content: str | None = None
-    tool_calls: list[Call] | None = None
-
-    @property
-    def thought(self) -> str:
-        """What the model thought, under either of its names."""
-        return self.reasoning or self.reasoning_content or ""
-
-    @property
-    def text(self) -> str:
-        """What the model says; it may say that it won't."""
-        return self.content or self.refusal or ""
-
-
-class Choice(msgspec.Struct):
-    """The one choice of an answer, or of an event."""
-
-    message: Said = msgspec.field(default_factory=Said)
-    delta: Said = msgspec.field(default_factory=Said)
-    finish_reason: str | None = None
-    stop_reason: str | int | None = None
-    """The stop sequence that ended it, as vLLM says it."""
-    matched_stop: str | int | None = None
-    """The same, as SGLang says it."""
-
-
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class Usage(msgspec.Struct):
-    """Token counts; those of the prompt include the cached ones."""
-
-    prompt_tokens: int | None = 0
-    completion_tokens: int | None = 0
-    prompt_tokens_details: _Details | None = None
-
-    def as_anthropic(self) -> Json:
-        """Return Anthropic's object, whose input tokens are those that were not cached."""
-        cached = self.prompt_tokens_details.cached_tokens if self.prompt_tokens_details is not None else None
-        usage = {"input_tokens": max(0, (self.prompt_tokens or 0) - (cached or 0)), "cache_creation_input_tokens": 0}
-        if cached is not None:
-            usage["cache_read_input_tokens"] = cached
-        return usage | {"output_tokens": self.completion_tokens or 0}
-
-
-class Completion(msgspec.Struct):
-    """A chat's answer, or one of its events."""
-
-    choices: list[Choice] = []
-    usage: Usage | None = None
-
-
-def read(answer: Json) -> Completion:
-    """Return a chat's answer, or an event of it. Raises `EngineFailedError` where it is none."""
-    try:
-        return msgspec.convert(answer, Completion)
-    except msgspec.ValidationError as error:
-        raise EngineFailedError("The engine's answer isn't valid.") from error
 
 
 def message_of(answer: Json, asked: Asked) -> Json:
@@ -112,7 +25,7 @@ def message_of(answer: Json, asked: Asked) -> Json:
     if not completion.choices:
         raise EngineFailedError("The engine's answer isn't valid.")
     choice = completion.choices[0]
-    said = choice.message
+    said = choice.said
     content: list[Json] = []
     if said.thought and asked.shows_thinking:
         content.append({"type": "thinking", "thinking": said.thought, "signature": ""})
@@ -120,7 +33,7 @@ def message_of(answer: Json, asked: Asked) -> Json:
         content.append({"type": "text", "text": said.text})
     content += [call for each in said.tool_calls or () if (call := _called(each, choice)) is not None]
     stopped = stop_of(choice, asked, refused=bool(said.refusal), called=bool(said.tool_calls))
-    return head(asked) | {"content": content} | stopped | {"usage": (completion.usage or Usage()).as_anthropic()}
+    return head(asked) | {"content": content} | stopped | {"usage": usage_of(completion.usage or Usage())}
 
 
 def head(asked: Asked) -> Json:
@@ -129,11 +42,20 @@ def head(asked: Asked) -> Json:
     return same | {"content": [], "stop_reason": None, "stop_sequence": None}
 
 
+def usage_of(usage: Usage) -> Json:
+    """Return Anthropic's token counts, whose input tokens are those that were not cached."""
+    counts = {"input_tokens": max(0, usage.prompt - (usage.cached or 0)), "cache_creation_input_tokens": 0}
+    if usage.cached is not None:
+        counts["cache_read_input_tokens"] = usage.cached
+    return counts | {"output_tokens": usage.answer}
+
+
 def tool_use(call: Call) -> Json:
-    """Return the block of a call without its input."""
+    """Return the block of a call without its input; its ID is one of ours where the engine gives it none."""
     if not call.function.name:
         raise EngineFailedError("The engine sent a call of no tool.")
-    return {"type": "tool_use", "id": call.known_id, "name": call.function.name, "input": {}}
+    call_id = call.id or f"toolu_{secrets.token_hex(12)}"
+    return {"type": "tool_use", "id": call_id, "name": call.function.name, "input": {}}
 
 
 def stop_of(choice: Choice, asked: Asked, *, refused: bool, called: bool) -> Json:

@@ -3,17 +3,8 @@
 from collections.abc import AsyncGenerator, Iterator
 
 from privity.engines.engine import Json
-from privity.engines.translation.messages_answer import (
-    Call,
-    Choice,
-    Completion,
-    Said,
-    Usage,
-    head,
-    read,
-    stop_of,
-    tool_use,
-)
+from privity.engines.translation.chats import Call, Choice, Completion, Said, Usage, read
+from privity.engines.translation.messages_answer import head, stop_of, tool_use, usage_of
 from privity.engines.translation.messages_request import Asked
 from privity.errors import EngineFailedError
 from privity.streams import Stream, owning
@@ -56,9 +47,9 @@ class _Message:
         self._usage = chunk.usage or self._usage
         if not self._begun:
             self._begun = True
-            yield {"type": "message_start", "message": head(self._asked) | {"usage": self._usage.as_anthropic()}}
-        for choice in chunk.choices[:1]:
-            yield from self._added(choice.delta)
+            yield {"type": "message_start", "message": head(self._asked) | {"usage": usage_of(self._usage)}}
+        for choice in chunk.choices or ():
+            yield from self._added(choice.said)
             if choice.finish_reason is not None:
                 self._last = choice
 
@@ -72,9 +63,10 @@ class _Message:
             yield from self._call(call)
 
     def _call(self, call: Call) -> Iterator[Json]:
-        name = f"call {call.index}"
-        if call.index > self._called:
-            self._called = call.index
+        index = call.index or 0
+        name = f"call {index}"
+        if index > self._called:
+            self._called = index
             yield from self._blocks.begin(name, tool_use(call))
         elif not self._blocks.is_open(name):
             raise EngineFailedError("The engine sent a piece of a call after its end.")
@@ -87,7 +79,7 @@ class _Message:
             raise EngineFailedError("The engine's answer is empty.")
         yield from self._blocks.close()
         stopped = stop_of(self._last, self._asked, refused=self._refused, called=self._called >= 0)
-        yield {"type": "message_delta", "delta": stopped, "usage": self._usage.as_anthropic()}
+        yield {"type": "message_delta", "delta": stopped, "usage": usage_of(self._usage)}
         yield {"type": "message_stop"}
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from privity.engines.engine import Json
+from privity.engines.engine import METERED, Json
 from privity.engines.translation.messages_turns import chat_messages, unsupported
 
 _SAME = {
@@ -18,8 +18,6 @@ _WITHOUT_MEANING = frozenset({"cache_control", "metadata", "service_tier", "spee
 
 _EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 """The efforts of chats, which have none above `high`."""
-
-_USAGE = {"include_usage": True, "continuous_usage_stats": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ def chat_of(request: Json) -> Json:
     last = chat["messages"][-1]
     if last["role"] == "assistant" and "tool_calls" not in last:
         chat |= {"continue_final_message": True, "add_generation_prompt": False}
-    return chat | ({"stream": True, "stream_options": _USAGE} if request.get("stream") else {})
+    return chat | ({"stream": True, "stream_options": METERED} if request.get("stream") else {})
 
 
 def _tools(request: Json) -> Json:

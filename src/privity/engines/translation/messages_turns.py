@@ -6,6 +6,7 @@ from itertools import groupby
 import msgspec
 
 from privity.engines.engine import Json
+from privity.engines.translation.chats import thought_before
 from privity.errors import InvalidRequestError
 
 _Placed = tuple[str, Json]
@@ -94,9 +95,7 @@ def _assistant(blocks: list[_Placed]) -> Json:
             case kind:
                 raise unsupported(where, f"blocks of type `{kind}` aren't supported in an answer")
     message: Json = {"role": "assistant", "content": "".join(said) or (None if calls else "")}
-    if any(thought):
-        message |= dict.fromkeys(("reasoning", "reasoning_content"), "\n".join(thought))
-    return message | ({"tool_calls": calls} if calls else {})
+    return message | thought_before("\n".join(filter(None, thought))) | ({"tool_calls": calls} if calls else {})
 
 
 def _content(parts: list[Json]) -> str | list[Json]:

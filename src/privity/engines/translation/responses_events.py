@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-import msgspec
-
 from privity.engines.engine import Json
+from privity.engines.translation import chats
+from privity.engines.translation.chats import Choice, Usage
 from privity.engines.translation.responses_items import Call, Item, Message, Thought
 from privity.errors import EngineFailedError
 
@@ -19,54 +19,6 @@ _REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """Why an answer is incomplete, by the reasons for which chats end."""
 
 WithText = TypeVar("WithText", Thought, Message)
-
-
-class _Counted(msgspec.Struct):
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_tokens_details: _Counted | None = None
-    completion_tokens_details: _Counted | None = None
-
-
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _Called(msgspec.Struct):
-    index: int | None = None
-    id: str | None = None
-    function: _Function = msgspec.field(default_factory=_Function)
-
-
-class _Said(msgspec.Struct):
-    content: str | None = None
-    reasoning: str | None = None
-    reasoning_content: str | None = None
-    tool_calls: list[_Called] | None = None
-
-
-class _Logprobs(msgspec.Struct):
-    content: list[Json] | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Said | None = None
-    message: _Said | None = None
-    logprobs: _Logprobs | None = None
-    finish_reason: str | None = None
-
-
-class _Chunk(msgspec.Struct):
-    """A chunk of a chat's answer, or the whole of it, which is one chunk that has everything."""
-
-    choices: list[_Choice] | None = None
-    usage: _Usage | None = None
 
 
 class ResponseEvents:
@@ -88,7 +40,7 @@ class ResponseEvents:
         self._open: Item | None = None
         self._calls: dict[int, Call] = {}
         self._finish_reason: str | None = None
-        self._usage: _Usage | None = None
+        self._usage: Usage | None = None
         self._written = 0
         self._sent = 0
 
@@ -103,10 +55,7 @@ class ResponseEvents:
         Raises:
             EngineFailedError: it isn't a chat's.
         """
-        try:
-            read = msgspec.convert(chunk, _Chunk)
-        except msgspec.ValidationError as error:
-            raise EngineFailedError("The engine's answer isn't valid.") from error
+        read = chats.read(chunk)
         self._usage = read.usage or self._usage
         for choice in read.choices or ():
             self._finish_reason = choice.finish_reason or self._finish_reason
@@ -135,12 +84,12 @@ class ResponseEvents:
         self._sent += 1
         return event
 
-    def _of(self, choice: _Choice) -> Iterator[Json]:
-        said = choice.delta or choice.message or _Said()
-        if thought := said.reasoning_content or said.reasoning:
-            yield from self._grown(Thought, "rs_", thought, [])
-        if said.content:
-            yield from self._grown(Message, "msg_", said.content, self._logprobs(choice))
+    def _of(self, choice: Choice) -> Iterator[Json]:
+        said = choice.said
+        if said.thought:
+            yield from self._grown(Thought, "rs_", said.thought, [])
+        if said.text:
+            yield from self._grown(Message, "msg_", said.text, self._logprobs(choice))
         for position, called in enumerate(said.tool_calls or ()):
             yield from self._called(position if called.index is None else called.index, called)
 
@@ -151,7 +100,7 @@ class ResponseEvents:
             yield from self._added(self._open)
         yield self._added_to(self._open, text, logprobs)
 
-    def _called(self, index: int, called: _Called) -> Iterator[Json]:
+    def _called(self, index: int, called: chats.Call) -> Iterator[Json]:
         function = called.function
         if index not in self._calls:
             if not function.name:
@@ -187,7 +136,7 @@ class ResponseEvents:
             if item.status == "in_progress":
                 yield from item.ended(self._status if item is self._items[-1] else "completed")
 
-    def _logprobs(self, choice: _Choice) -> list[Json]:
+    def _logprobs(self, choice: Choice) -> list[Json]:
         if self._alternatives is None or choice.logprobs is None:
             return []
         return [
@@ -196,13 +145,11 @@ class ResponseEvents:
         ]
 
 
-def _usage(usage: _Usage) -> Json:
-    cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None
-    reasoning = usage.completion_tokens_details.reasoning_tokens if usage.completion_tokens_details else None
+def _usage(usage: Usage) -> Json:
     return {
-        "input_tokens": usage.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": cached or 0, "cache_write_tokens": 0},
-        "output_tokens": usage.completion_tokens,
-        "output_tokens_details": {"reasoning_tokens": reasoning or 0},
-        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "input_tokens": usage.prompt,
+        "input_tokens_details": {"cached_tokens": usage.cached or 0, "cache_write_tokens": 0},
+        "output_tokens": usage.answer,
+        "output_tokens_details": {"reasoning_tokens": usage.thoughts},
+        "total_tokens": usage.prompt + usage.answer,
     }

@@ -5,6 +5,7 @@ from itertools import takewhile
 from typing import Any
 
 from privity.engines.engine import Json
+from privity.engines.translation.chats import thought_before
 
 _SAME = ("model", "stream", "temperature", "top_p", "cache_salt")
 """Members that chats have under the same name, with the same meaning."""
@@ -66,7 +67,7 @@ def _of_items(items: list[Json]) -> Iterator[Json]:
     turn: Json = {}
     for item in items:
         added = _added(item)
-        if turn and (added is None or "reasoning_content" in added or ("content" in added and "content" in turn)):
+        if turn and (added is None or "thought" in added or ("content" in added and "content" in turn)):
             yield from _finished(turn)
             turn = {}
         if added is None:
@@ -78,10 +79,10 @@ def _of_items(items: list[Json]) -> Iterator[Json]:
 
 
 def _added(item: Json) -> Json | None:
-    """Return what an item adds to the model's own message; None for all that isn't the model's."""
+    """Return what an item adds to the model's turn: a thought, or members of its message; None for what isn't its."""
     match item.get("type", "message"):
         case "reasoning":
-            return {"reasoning_content": _text(item.get("content") or [])}
+            return {"thought": _text(item.get("content") or [])}
         case "function_call":
             function = {"name": item["name"], "arguments": item["arguments"]}
             return {"tool_calls": [{"id": item["call_id"], "type": "function", "function": function}]}
@@ -93,9 +94,7 @@ def _added(item: Json) -> Json | None:
 def _finished(turn: Json) -> Iterator[Json]:
     """Yield the model's message; none where it is nothing but a thought."""
     if "content" in turn or "tool_calls" in turn:
-        if not turn.get("reasoning_content"):
-            turn.pop("reasoning_content", None)
-        yield {"role": "assistant", "content": None} | turn
+        yield {"role": "assistant", "content": None} | thought_before(turn.pop("thought", "")) | turn
 
 
 def _message(item: Json) -> Json:

@@ -6,11 +6,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from privity.catalogue.records_file import GROUP, take_models
-from privity.errors import StartError
 from privity.roles.gateway.config import ANSWER_TIMEOUT, Served
 from privity.roles.gateway.keys import Key
+from privity.toml.files import read_config_file
 from privity.toml.kinds import FLAG, Kind, name, one_of, whole_number
-from privity.toml.reader import MAX_FILE_BYTES, Document, Table
+from privity.toml.reader import Document, Table
 from privity.transport.cors import origin_of
 from privity.transport.http_client.request import split_url
 
@@ -59,15 +59,6 @@ def load_gateway_file(path: Path) -> GatewayFile:
         StartError: it can't be read.
     """
     return parse_gateway_file(read_config_file(path), path)
-
-
-def read_config_file(path: Path) -> bytes:
-    """Return what is in a configuration file, or a little of it where it is too large. Raises `StartError`."""
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise StartError(f"{path} can't be read ({error.strerror}).", "Check the path and its permissions.") from error
 
 
 def parse_gateway_file(content: bytes, path: Path) -> GatewayFile:

@@ -4,14 +4,12 @@ from collections.abc import Callable, Iterable
 
 from privity.errors import RouteNotFoundError, UnavailableError
 from privity.http import HttpClient
+from privity.protocol.endpoints import MAX_DOCUMENT
 from privity.roles.gateway.forwarder import Forwarder
 from privity.roles.gateway.models import GatewayModels
 from privity.roles.gateway.records import CHOICE
 from privity.roles.gateway.replica import Replica
 from privity.transport.web import Reply, Request, StreamReply
-
-MAX_DOCUMENT = 50 * 1024 * 1024
-"""Bytes of a request (wire-protocol.md section 9)."""
 
 
 class DocumentReplicas:

@@ -10,7 +10,8 @@ from pathlib import Path
 from privity.errors import ConfigError, StartError
 from privity.roles.gateway.config import Served
 from privity.roles.gateway.config_difference import difference
-from privity.roles.gateway.config_file import GatewayFile, parse_gateway_file, read_config_file
+from privity.roles.gateway.config_file import GatewayFile, parse_gateway_file
+from privity.toml.files import read_config_file
 from privity.transport.tasks import survive
 
 LOOK_SECONDS = 1.0

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from privity.errors import InvalidRequestError
-from privity.roles.inference_proxy.members import MAX_TOOLS, ModelId, Positive
+from privity.roles.inference_proxy.members import MAX_TOOLS, ModelId, Positive, check_tools
 
 MAX_STOP_SEQUENCES = 16
 """Stop sequences of one request, as many as a chat may have."""
@@ -185,16 +185,14 @@ def _results(blocks: list[Any], where: str) -> Iterator[tuple[str, _Result]]:
 
 
 def _check_tools(request: CountRequest) -> None:
-    names = [tool.name for tool in request.tools or ()]
-    if len(set(names)) != len(names):
-        raise _refused("tools", "two have the same name")
     choice = request.tool_choice
-    if choice is None:
-        return
-    if choice.type in ("any", "tool") and not names:
-        raise _refused("tool_choice", "it demands a call, but `tools` declares none")
-    if choice.type == "tool" and choice.name not in names:
-        raise _refused("tool_choice.name", "it must be the name of one of `tools`")
+    chosen: list[str] = []
+    if choice is not None and choice.type == "tool":
+        if choice.name is None:
+            raise _refused("tool_choice.name", "it must be the name of one of `tools`")
+        chosen = [choice.name]
+    demanded = choice is not None and choice.type in ("any", "tool")
+    check_tools([tool.name for tool in request.tools or ()], chosen, demanded=demanded, where="tool_choice.name")
 
 
 def _refused(where: str, problem: str) -> InvalidRequestError:

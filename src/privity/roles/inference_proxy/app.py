@@ -7,7 +7,7 @@ from functools import partial
 from privity.engines.documents import DocumentBackend
 from privity.errors import ApiError, NotSupportedError
 from privity.http import header
-from privity.protocol.endpoints import ENDPOINTS, Endpoint, Form
+from privity.protocol.endpoints import ENDPOINTS, MAX_DOCUMENT, Endpoint, Form
 from privity.protocol.exchange import Random
 from privity.protocol.ocsp_policy import GpuStatus
 from privity.protocol.routed_model import routed_model
@@ -32,9 +32,6 @@ from privity.transport.web import (
     require_json,
 )
 from privity.transport.web_app import WebApp
-
-MAX_DOCUMENT = 50 * 1024 * 1024
-"""Bytes of a document's request (wire-protocol.md section 9)."""
 
 LARGE_BODY = 1024 * 1024
 """Bytes of a request from which on reading and decrypting it takes longer than others should wait: some 10 ms."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from privity.engines.engine import Body, Json
+from privity.engines.engine import METERED, Body, Json
 from privity.errors import InvalidRequestError, RouteNotFoundError
 from privity.protocol.cache_salt import check_salt
 from privity.protocol.endpoints import Endpoint, Form, endpoint_of
@@ -17,9 +17,6 @@ from privity.roles.inference_proxy.transcription import check_form, engine_form
 
 MAX_TOKENS = 2_000_000
 """Commas and opening brackets of a JSON request, each of which costs some fifty bytes: thousands of token arrays."""
-
-_USAGE = {"include_usage": True, "continuous_usage_stats": True}
-"""What lets the gateway meter a stream: usage stays plain (wire-protocol.md section 6)."""
 
 _RESPONSES = "/v1/responses"
 _CHATS = ("/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", _RESPONSES)
@@ -55,8 +52,8 @@ class EngineRequest:
             return embeddings.engine_request(sent)
         if self.endpoint.path == _RESPONSES:
             sent["store"] = False  # absent means true to an engine that can store
-        if self.endpoint.reports_usage and self.values.get("stream"):
-            sent["stream_options"] = (self.values.get("stream_options") or {}) | _USAGE
+        if self.endpoint.reports_usage and self.values.get("stream"):  # plain, for the gateway (wire-protocol.md 6)
+            sent["stream_options"] = (self.values.get("stream_options") or {}) | METERED
         return sent
 
     def shaped(self, answer: Json) -> Json:

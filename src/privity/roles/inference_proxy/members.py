@@ -1,5 +1,6 @@
 """What members of several APIs' requests must look like, and what a client is told of one that doesn't."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -33,6 +34,30 @@ def converted(value: Any, kind: type[T], where: str = "") -> T:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise _invalid(error, where) from error
+
+
+def check_tools(declared: Sequence[str], chosen: Sequence[str], *, demanded: bool, where: str = "tool_choice") -> None:
+    """Check that each function is declared once, and that a choice among them can be followed.
+
+    Args:
+        declared: the functions' names.
+        chosen: those that the choice names.
+        demanded: whether it demands a call.
+        where: the place in the request of the names that the choice has.
+
+    Raises:
+        InvalidRequestError: `param` names the member.
+    """
+    if len(set(declared)) != len(declared):
+        raise InvalidRequestError("`tools` declares a function twice.", param="tools", code="invalid_value")
+    if demanded and not declared:
+        raise InvalidRequestError(
+            "`tool_choice` demands a call, but `tools` declares no function.", param="tool_choice", code="invalid_value"
+        )
+    if missing := [name for name in chosen if name not in declared]:
+        raise InvalidRequestError(
+            f"`tool_choice` names `{missing[0]}`, which `tools` doesn't declare.", param=where, code="invalid_value"
+        )
 
 
 def check_arguments(arguments: str, where: str) -> None:

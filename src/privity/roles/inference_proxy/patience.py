@@ -11,7 +11,7 @@ from typing import Any
 from privity.engines.engine import Answer, Json
 from privity.errors import EngineFailedError
 from privity.protocol.fields import scan
-from privity.protocol.multipart import Part
+from privity.protocol.multipart import Part, as_boolean
 from privity.roles.inference_proxy.encryption import Content
 from privity.streams import Stream
 
@@ -79,4 +79,4 @@ def _streams(content: Content) -> bool:
 
 
 def _has_stream(parts: list[Part]) -> bool:
-    return any(part.name == "stream" and part.value == b"true" for part in parts)
+    return any(part.name == "stream" and as_boolean(part.value) for part in parts)

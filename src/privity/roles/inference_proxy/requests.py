@@ -14,6 +14,7 @@ from privity.roles.inference_proxy.members import (
     ModelId,
     Positive,
     check_arguments,
+    check_tools,
     converted,
 )
 from privity.roles.inference_proxy.responses_requests import ResponsesRequest, check_responses
@@ -148,18 +149,17 @@ def check_request(endpoint: str, body: dict[str, Any]) -> None:
     match request:
         case _Chat():
             _check_chat(request)
-            check_media(body)
         case CountRequest():
             check_anthropic(request)
-            check_media(body)
         case ResponsesRequest():
             check_responses(request)
-            check_media(body)
         case _Completion():
             _check_items(request.prompt, "prompt")
             _check_prompts(request)
         case _Embeddings():
             _check_items(request.input, "input")
+    if isinstance(request, _Chat | CountRequest | ResponsesRequest):
+        check_media(body)
 
 
 def _check_chat(request: _Chat) -> None:
@@ -168,21 +168,13 @@ def _check_chat(request: _Chat) -> None:
     wanted = request.response_format
     if wanted is not None and wanted.type == "json_schema" and wanted.json_schema is None:
         raise InvalidRequestError(
-            "`response_format` of type `json_schema` needs the member `json_schema`.", param="response_format"
+            "`response_format` of type `json_schema` needs the member `json_schema`.",
+            param="response_format",
+            code="missing_parameter",
         )
-    forced = request.tool_choice == "required" or isinstance(request.tool_choice, _NamedTool)
-    if forced and not request.tools:
-        raise InvalidRequestError(
-            "`tool_choice` demands a call, but `tools` declares no function.", param="tool_choice"
-        )
-    names = [tool.function.name for tool in request.tools or ()]
-    if isinstance(request.tool_choice, _NamedTool) and request.tool_choice.function.name not in names:
-        raise InvalidRequestError(
-            f"`tool_choice` names `{request.tool_choice.function.name}`, which `tools` doesn't declare.",
-            param="tool_choice",
-        )
-    if len(set(names)) != len(names):
-        raise InvalidRequestError("`tools` declares a function twice.", param="tools")
+    chosen = [request.tool_choice.function.name] if isinstance(request.tool_choice, _NamedTool) else []
+    declared = [tool.function.name for tool in request.tools or ()]
+    check_tools(declared, chosen, demanded=request.tool_choice == "required" or bool(chosen))
 
 
 def _check_message(message: _Message, where: str) -> None:

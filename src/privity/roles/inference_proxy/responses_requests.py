@@ -19,7 +19,7 @@ from privity.roles.inference_proxy.members import (
     check_arguments,
     converted,
 )
-from privity.roles.inference_proxy.responses_tools import check_tools
+from privity.roles.inference_proxy.responses_tools import check_functions
 
 MAX_METADATA = 16
 """Pairs of `metadata`, as OpenAI has it."""
@@ -159,7 +159,7 @@ def check_responses(request: ResponsesRequest) -> None:
             param="text.format",
             code="missing_parameter",
         )
-    check_tools(request.tools or [], request.tool_choice)
+    check_functions(request.tools or [], request.tool_choice)
     _check_items(request.input)
 
 

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from privity.errors import InvalidRequestError
-from privity.roles.inference_proxy.members import MAX_TOOLS, FunctionName, converted
+from privity.roles.inference_proxy.members import MAX_TOOLS, FunctionName, check_tools, converted
 
 
 class _Tool(msgspec.Struct):
@@ -27,24 +27,15 @@ class _Allowed(msgspec.Struct):
     tools: Annotated[list[_Named], Meta(min_length=1, max_length=MAX_TOOLS)]
 
 
-def check_tools(tools: list[dict[str, Any]], choice: str | dict[str, Any] | None) -> None:
+def check_functions(tools: list[dict[str, Any]], choice: str | dict[str, Any] | None) -> None:
     """Check `tools` and `tool_choice`.
 
     Raises:
         InvalidRequestError: one of them is no function, or is declared twice, or the choice is not among them.
     """
-    declared: set[str] = set()
-    for index, tool in enumerate(tools):
-        name = _checked(tool, f"tools[{index}]").name
-        if name in declared:
-            raise InvalidRequestError("`tools` declares a function twice.", param="tools")
-        declared.add(name)
+    declared = [_checked(tool, f"tools[{index}]").name for index, tool in enumerate(tools)]
     chosen = _chosen(choice)
-    if choice == "required" or chosen:
-        if not tools:
-            raise _wrong("`tool_choice` demands a call, but `tools` declares no function")
-        if missing := [name for name in chosen if name not in declared]:
-            raise _wrong(f"`tool_choice` names `{missing[0]}`, which `tools` doesn't declare")
+    check_tools(declared, chosen, demanded=choice == "required" or bool(chosen))
 
 
 def _checked(tool: dict[str, Any], where: str) -> _Tool:
@@ -66,8 +57,8 @@ def _chosen(choice: str | dict[str, Any] | None) -> list[str]:
         return [converted(choice, _Named, "tool_choice").name]
     if choice.get("type") == "allowed_tools":
         return [tool.name for tool in converted(choice, _Allowed, "tool_choice").tools]
-    raise _wrong("`tool_choice` must be `none`, `auto`, `required`, or of type `function` or `allowed_tools`")
-
-
-def _wrong(problem: str) -> InvalidRequestError:
-    return InvalidRequestError(f"{problem}.", param="tool_choice", code="invalid_value")
+    raise InvalidRequestError(
+        "`tool_choice` must be `none`, `auto`, `required`, or of type `function` or `allowed_tools`.",
+        param="tool_choice",
+        code="invalid_value",
+    )

@@ -2,7 +2,7 @@
 
 from privity.errors import UnsupportedMediaError
 from privity.http import header
-from privity.protocol.endpoints import ENDPOINTS, Form, endpoint_of
+from privity.protocol.endpoints import ENDPOINTS, MAX_DOCUMENT, Form, endpoint_of
 from privity.roles.proxy.dump import Dumper
 from privity.roles.proxy.guard import Guard
 from privity.roles.proxy.models import ProxyModels
@@ -16,9 +16,8 @@ from privity.transport.tasks import Background
 from privity.transport.web import MAX_BODY, Handler, Reply, Request, StreamReply, require_json
 from privity.transport.web_app import WebApp
 
-MAX_UNSTRUCTURED_BODY = 25 * 1024 * 1024 - 1024
-"""Bytes of a document's request: encrypted it is twice as long, and a little more than that, and the deployment takes
-50 MiB (wire-protocol.md section 9)."""
+MAX_UNSTRUCTURED_BODY = MAX_DOCUMENT // 2 - 1024
+"""Bytes of a document's request: encrypted it is twice as long, and a little more than that."""
 
 MAX_UPLOAD = MAX_FILE + 1024 * 1024
 """Bytes of a form: a file and its other fields."""

@@ -18,7 +18,6 @@ LIST_SECONDS = 0.4
 REVOKED_GRACE_SECONDS = 48 * 3600
 """Seconds for which a GPU whose certificate was revoked is still accepted, as the deployed proxy has it."""
 
-
 ANSWER_TIMEOUT = 660.0
 """Seconds until an answer must begin: an engine has 600 by default, and what is nearer to it speaks first."""
 

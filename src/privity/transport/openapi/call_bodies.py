@@ -19,7 +19,7 @@ from privity.transport.openapi.parts import (
 MAX_CHOICES = 16
 MAX_INPUTS = 2048
 MAX_TOOLS = 128
-"""The same limits as in `privity.roles.inference_proxy.requests`: a test compares them."""
+"""The same limits as inference proxies have: a test compares them."""
 
 MODEL = text(
     "Any ID of a listed model: printable characters.",
