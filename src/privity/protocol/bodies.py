@@ -31,6 +31,8 @@ def turn_fields(fields: Fields, plain: Collection[str], turn: Turn, ending: Endi
     Raises:
         DecryptionError: `turn` can't open a value.
     """
+    if fields.is_array:
+        ending.array()
     values = [*fields.values, *added.values()]
     turned = _turned([*fields.names, *added], values, () if fields.is_array else plain, turn, ending)
     count = len(fields.values)

@@ -51,6 +51,10 @@ class Ending:
         written = name.encode()
         self._note(b"%b%d:%b" % (b"f" if is_file else b"s", len(written), written))
 
+    def array(self) -> None:
+        """Take in that the next values are an array's elements: an object could name its members by their indices."""
+        self._note(b"a")
+
     def event(self, event_type: bytes) -> None:
         """Take in the type of a stream's next event."""
         self._note(b"e%d:%b" % (len(event_type), event_type))

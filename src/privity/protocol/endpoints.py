@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import Enum
 
+MAX_DOCUMENT = 50 * 1024 * 1024
+"""Bytes of an encrypted document's request (wire-protocol.md section 9)."""
+
 
 class Form(Enum):
     """How a request's body is cut into values."""
@@ -33,11 +36,12 @@ class Endpoint:
     anthropic: bool = False
     """Whether it is of Anthropic's API: streams end with `message_stop`, and errors have that form."""
     names_events: bool = False
-    """Whether each event of a stream names the type that its data has: all of Anthropic's do."""
+    """Whether each event of a stream names the type that its data has."""
 
 
 _GENERATION = frozenset({"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n"})
-_TRANSCRIPTION = frozenset({"model", "stream", "stream_include_usage", "stream_continuous_usage_stats"})
+_SPEECH = frozenset({"model", "stream", "stream_include_usage", "stream_continuous_usage_stats"})
+_SAID = frozenset({"duration", "usage"})
 
 # The last three below, of which the deployed service knows nothing, are encrypted like their relatives.
 
@@ -54,12 +58,7 @@ ENDPOINTS = (
         anthropic=True,
         names_events=True,
     ),
-    Endpoint(
-        "/v1/audio/transcriptions",
-        Form.MULTIPART,
-        plain_request=_TRANSCRIPTION,
-        plain_answer=frozenset({"duration", "usage"}),
-    ),
+    Endpoint("/v1/audio/transcriptions", Form.MULTIPART, plain_request=_SPEECH, plain_answer=_SAID),
     Endpoint("/unstructured/", Form.WHOLE, plain_request=frozenset(), plain_answer=frozenset()),
     Endpoint(
         "/v1/responses",
@@ -69,12 +68,7 @@ ENDPOINTS = (
         names_events=True,
     ),
     Endpoint("/v1/messages/count_tokens", plain_answer=frozenset(), anthropic=True),
-    Endpoint(
-        "/v1/audio/translations",
-        Form.MULTIPART,
-        plain_request=_TRANSCRIPTION,
-        plain_answer=frozenset({"duration", "usage"}),
-    ),
+    Endpoint("/v1/audio/translations", Form.MULTIPART, plain_request=_SPEECH, plain_answer=_SAID),
 )
 
 

@@ -8,6 +8,10 @@ from privity.errors import UpstreamProtocolError
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 """Bytes of one unfinished event. A long answer with log probabilities stays far below; an endless line does not."""
 
+MAX_OTHERS_BYTES = 64 * 1024
+"""Bytes of one event's lines that are kept and are no data: the longest known is a comment of some 300, and whoever
+looks at each line of megabytes keeps all others waiting for seconds."""
+
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _PLAIN_EVENT = b"data: "
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -106,6 +110,8 @@ class EventStreamParser:
             return None
         if _KEPT.fullmatch(line):
             self._others += line + b"\n"
+            if len(self._others) > MAX_OTHERS_BYTES:
+                raise UpstreamProtocolError(f"an event has more than {MAX_OTHERS_BYTES} bytes besides its data")
             if name == b"event":
                 self._type = value
         return None

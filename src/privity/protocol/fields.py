@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from privity.errors import InvalidRequestError
+from privity.errors import InvalidRequestError, printable
 
 MAX_DEPTH = 400
 """Objects and arrays within each other: far more than any request has, and far less than parsers break at."""
@@ -230,7 +230,7 @@ def _invalid() -> InvalidRequestError:
 
 
 def _repeated(name: str) -> InvalidRequestError:
-    shown = "".join(each if each.isprintable() else "?" for each in name[:MAX_SHOWN_NAME])
+    shown = printable(name, MAX_SHOWN_NAME)
     return InvalidRequestError(
         f"The member `{shown}` is there more than once.", param=shown or None, code="repeated_member"
     )

@@ -18,7 +18,7 @@ TREE = {
 }
 
 
-def doubling(count: int, applies: str = "anyOf", last: Any = True, **more: Any) -> dict[str, Any]:
+def doubling(count: int, applies: str = "anyOf", *, last: Any = True, **more: Any) -> dict[str, Any]:
     """A schema whose definitions each refer twice to the next one."""
     steps = {f"d{at}": {applies: [{"$ref": f"#/$defs/d{at + 1}"}] * 2} for at in range(count)}
     return {"$defs": steps | {f"d{count}": last}, "$ref": "#/$defs/d0", **more}
@@ -33,8 +33,8 @@ def nested(levels: int) -> Any:
 
 @pytest.mark.parametrize("applies", ["anyOf", "allOf", "oneOf"])
 def test_definitions_that_double_are_refused_from_some_number_on(applies: str) -> None:
-    assert compile_schema(doubling(10, applies, {"type": "integer"}), "p").is_valid(1) is (applies != "oneOf")
-    for count in (40, 300, 5000):
+    assert compile_schema(doubling(10, applies, last={"type": "integer"}), "p").is_valid(1) is (applies != "oneOf")
+    for count in (40, 300, 2000):
         with pytest.raises(InvalidRequestError, match="reasonable time"):
             compile_schema(doubling(count, applies), "p")
 
@@ -86,6 +86,7 @@ def test_large_schemas_are_taken_up_to_a_limit() -> None:
     schema = {"properties": {f"p{at}": {"type": "string", "maxLength": 9} for at in range(5_000)}}
     checker = compile_schema(schema, "p")
     assert checker.is_valid({"p1": "x"})
-    assert not checker.is_valid({"p1": 1})
+    assert not any(checker.is_valid({"p1": 1}) for _ in range(20))
+    assert all(checker.is_valid({"p1": "x"}) for _ in range(20))
     with pytest.raises(ValueError, match="too many parts"):
         SchemaWork({"allOf": [{} for _ in range(MAX_COUNTED)]})

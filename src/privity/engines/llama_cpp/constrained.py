@@ -17,6 +17,7 @@ from privity.engines.engine import Json
 from privity.engines.llama_cpp.narrow_schema import Schema, is_open_ended, narrow
 from privity.engines.llama_cpp.repair import closed
 from privity.engines.llama_cpp.salted import SaltedCalls
+from privity.engines.llama_cpp.schema_work import SchemaWork
 from privity.errors import ContextLengthError, EngineFailedError, InvalidRequestError
 from privity.streams import Stream, owning
 
@@ -151,19 +152,41 @@ def _cached(timings: Any) -> int:
     return count if isinstance(count, int) else 0
 
 
-def compile_schema(schema: Any, param: str) -> jsonschema_rs.Validator:
-    """Return a validator for a schema from outside.
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """Checks values against a schema, in reasonable time."""
+
+    validator: jsonschema_rs.Validator
+    work: SchemaWork
+
+    def is_valid(self, value: Any) -> bool:
+        """Return whether a value fits; one that would take too long to check doesn't."""
+        return self.work.fits(value) and self.validator.is_valid(value)
+
+
+def compile_schema(schema: Any, param: str) -> Checker:
+    """Return what checks values against a schema from outside.
 
     Not checked: `format`, which JSON Schema 2020-12 makes an annotation. Nothing is ever fetched for a `$ref`.
 
     Raises:
-        InvalidRequestError: it is not a valid JSON Schema, refers outside itself, or is larger than `MAX_SCHEMA_BYTES`.
+        InvalidRequestError: it is not a valid JSON Schema, refers outside itself, is larger than `MAX_SCHEMA_BYTES`, or
+            takes too long to check.
     """
     if not isinstance(schema, dict) or len(json.dumps(schema)) > MAX_SCHEMA_BYTES:
         raise _bad_schema(param)
     try:
+        work = SchemaWork(schema)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError(
+            f"`{param}` is a JSON schema that can't be checked in reasonable time: let each `$ref` be like "
+            "`#/$defs/Name`, none lead back to itself at once, and few definitions refer to the next one twice.",
+            param=param,
+            code="invalid_schema",
+        ) from error
+    try:
         options = jsonschema_rs.FancyRegexOptions(backtrack_limit=REGEX_STEPS)
-        return jsonschema_rs.validator_for(schema, pattern_options=options, offline=True)
+        return Checker(jsonschema_rs.validator_for(schema, pattern_options=options, offline=True), work)
     except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
         raise _bad_schema(param) from error
 
@@ -172,7 +195,7 @@ def _bad_schema(param: str) -> InvalidRequestError:
     return InvalidRequestError(f"`{param}` isn't a valid JSON schema.", param=param, code="invalid_schema")
 
 
-def fitting_value(piece: Piece, validator: jsonschema_rs.Validator) -> tuple[bool, str]:
+def fitting_value(piece: Piece, validator: Checker) -> tuple[bool, str]:
     """Return whether a whole answer begins with a JSON value that fits, and that value's text.
 
     Of an answer that was cut, the part that can be closed counts.

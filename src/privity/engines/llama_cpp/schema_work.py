@@ -55,6 +55,7 @@ class SchemaWork:
     def fits(self, value: Any) -> bool:
         """Return whether a value can be checked in reasonable time."""
         parts, depth = _measured(value)
+        self._counted.clear()
         try:
             return parts * self._of(self._root, depth) <= MAX_WORK
         except (ValueError, RecursionError):

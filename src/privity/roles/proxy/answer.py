@@ -186,7 +186,7 @@ class _EventOpener:
         self._ending.event(event.type)
         before = self._opener.count
         data = _opened(event.data, self._endpoint, self._opener, self._ending)
-        if event.type != _MESSAGE or self._endpoint.anthropic:
+        if event.type != _MESSAGE or self._endpoint.names_events:
             _check_type(event.type, data)
             others += b"event: " + event.type + b"\n"
         has_values = self._opener.count != before
