@@ -88,7 +88,10 @@ def test_what_is_not_the_mesh_cas_certificate_is_one_sentence(
     [
         ([], "--inference-proxy, --secret-service, --mesh-ca must be given. Or everything in a file: --config FILE."),
         (["--mesh-ca", "ca.pem"], "--inference-proxy, --secret-service must be given."),
-        (["--config", "g.toml", "--port", "1"], "--port can't be given beside --config, nor by the environment. Say it in the file."),
+        (
+            ["--config", "g.toml", "--port", "1"],
+            "--port can't be given beside --config, nor by the environment. Say it in the file.",
+        ),
         (["--config", "none.toml"], "none.toml can't be read (No such file or directory)."),
     ],
 )

@@ -88,7 +88,7 @@ def _show_gateway(path: Path, file: GatewayFile) -> None:
     proxies = _count(len(served.inference_proxies), "inference proxy", "inference proxies")
     parts = [
         f"{proxies} ({len(served.draining)} draining)" if served.draining else proxies,
-        *([f"{len(served.documents)} for documents"] if served.documents else []),
+        *([f"{len(served.document_proxies)} for documents"] if served.document_proxies else []),
         _count(len(served.declared), "model"),
         _aliases(served.declared),
         f"{_count(len(served.keys), 'key')} in {_count(len(groups), 'group')}" if served.keys else "no keys",

@@ -16,7 +16,7 @@ from privity.roles.gateway.reload import ConfigWatch
 from privity.toml.files import read_config_file
 from privity.transport.stopping import Stopping
 
-_IN_FILE = ("inference_proxy", "secret_service", "mesh_ca", "host", "port", "answer_timeout", "documents")
+_IN_FILE = ("inference_proxy", "secret_service", "mesh_ca", "host", "port", "answer_timeout", "document_proxy")
 """Options that say what a configuration file says."""
 
 
@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
         "--inference-proxy", type=base_url, action="append", metavar="URL", help="an inference proxy, repeatable"
     )
     parser.add_argument(
-        "--documents",
+        "--document-proxy",
         type=base_url,
         action="append",
         metavar="URL",
@@ -102,7 +102,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
         raise StartError(f"{names} must be given.", "Or everything in a file: --config FILE.")
     return Settings(
-        Served(tuple(arguments.inference_proxy), documents=tuple(arguments.documents or ())),
+        Served(tuple(arguments.inference_proxy), document_proxies=tuple(arguments.document_proxy or ())),
         tuple(arguments.secret_service),
         read_ca(arguments.mesh_ca),
         host=arguments.host or HOST,

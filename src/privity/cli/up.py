@@ -219,7 +219,7 @@ async def _inference_proxies(
             require_models(running.proxy, each.engine.url)
         (document_urls if isinstance(each.engine, Documents) else urls).append(running.url)
         ids.update(running.proxy.catalogue.ids)
-    return gateway_config.Served(tuple(urls), documents=tuple(document_urls)), ids
+    return gateway_config.Served(tuple(urls), document_proxies=tuple(document_urls)), ids
 
 
 async def _side_by_side(

@@ -60,13 +60,13 @@ def test_what_a_running_gateway_takes_over() -> None:
         keys=(Key("alice", "2" * 64, frozenset({"staff", "admin"})), Key("carol", "3" * 64)),
         collapses_aliases=True,
         allowed_origins=("https://a",),
-        documents=("http://documents",),
+        document_proxies=("http://documents",),
     )
     lines = difference(OLD, replace(OLD, served=new))
     assert lines == [
         "aliases list → collapse",
         "allowed_origins nothing → https://a",
-        "documents nothing → http://documents",
+        "document_proxies nothing → http://documents",
         "inference proxy removed: http://two",
         "inference proxy added: http://three",
         "inference_proxies[http://three].drain false → true",

@@ -73,7 +73,7 @@ def test_the_example_has_every_key() -> None:
     assert served.draining == {"https://inference-proxy-2:8082"}
     assert not served.collapses_aliases
     assert served.allowed_origins == ("https://app.example",)
-    assert served.documents == ("https://document-proxy:8082",)
+    assert served.document_proxies == ("https://document-proxy:8082",)
     assert [(key.name, key.groups) for key in served.keys] == [("alice", frozenset({"research"})), ("bob", frozenset())]
     assert served.declared == (
         Declared(
@@ -167,7 +167,7 @@ ORIGIN = (
         ('allowed_origins = ["null"]', f'allowed_origins[0]: {ORIGIN}, got "null".'),
         ('allowed_origins = ["https://a/"]', f'allowed_origins[0]: {ORIGIN}, got "https://a/".'),
         ('allowed_origins = ["https://u@a"]', f'allowed_origins[0]: {ORIGIN}, got "https://u@a".'),
-        ('documents = ["d:8082"]', f"documents[0]: expected {URL}."),
+        ('document_proxies = ["d:8082"]', f"document_proxies[0]: expected {URL}."),
         ("allowed_origins = [1]", f"allowed_origins[0]: {ORIGIN}, got 1."),
         ('allowed_origins = ["http://a:80", "http://A"]', 'allowed_origins[1]: "http://A" is listed twice.'),
         (

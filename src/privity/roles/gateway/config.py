@@ -23,7 +23,7 @@ class Served:
     """Base URLs."""
     draining: frozenset[str] = frozenset()
     """Those of them that get no new requests."""
-    documents: tuple[str, ...] = ()
+    document_proxies: tuple[str, ...] = ()
     """Base URLs of inference proxies that stand beside document backends."""
     declared: tuple[Declared, ...] = ()
     keys: tuple[Key, ...] = ()

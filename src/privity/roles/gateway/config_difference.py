@@ -36,7 +36,7 @@ def _settings(old: Served, new: Served) -> Iterator[str]:
         shown = ["collapse" if each.collapses_aliases else "list" for each in (old, new)]
         yield f"aliases {' → '.join(shown)}"
     yield from _value("allowed_origins", "allowed_origins", old, new)
-    yield from _value("documents", "documents", old, new)
+    yield from _value("document_proxies", "document_proxies", old, new)
 
 
 def _inference_proxies(old: Served, new: Served) -> Iterator[str]:

@@ -85,7 +85,7 @@ def _served(root: Table) -> Served:
     return Served(
         inference_proxies=urls,
         draining=draining,
-        documents=root.take_list("documents", _URL) or (),
+        document_proxies=root.take_list("document_proxies", _URL) or (),
         declared=take_models(root, {} if "keys" in root else _NOT_WITHOUT_KEYS),
         keys=_keys(root),
         collapses_aliases=root.take("aliases", one_of("list", "collapse")) == "collapse",

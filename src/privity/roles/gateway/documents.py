@@ -49,7 +49,7 @@ class DocumentReplicas:
         if not self.replicas:
             raise RouteNotFoundError(
                 "No document backend is configured here. Whoever runs this service adds one: `privity up --documents "
-                "URL`, or `privity inference-proxy --documents URL` and `privity gateway --documents`."
+                "URL`, or `privity inference-proxy --documents URL` and `privity gateway --document-proxy URL`."
             )
         now = self._clock()
         up = [replica for replica in self.replicas if replica.health.is_up]

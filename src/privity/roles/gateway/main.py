@@ -91,7 +91,7 @@ class _Gateway:
     async def take(self, served: Served) -> None:
         """Serve by another configuration, all of it at one moment: when the replicas that are new were asked once."""
         await self.fleet.meet(served.inference_proxies)
-        new_readers = await self.documents.configure(served.documents)
+        new_readers = await self.documents.configure(served.document_proxies)
         self.models.keys = Keys(served.keys)
         self.cors.allow(served.allowed_origins)
         self.served = served

@@ -35,6 +35,9 @@ from privity.transport.web import Request
 TIMEOUTS_UNTIL_DOWN = 2
 """Looks in a row that a busy engine may leave unanswered before its models leave the list: until then nobody knows."""
 
+LARGE_CONTENT = 1024 * 1024
+"""Bytes of a request from which on it is checked in a thread: unpacking its pictures takes up to a second."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -174,7 +177,7 @@ class InferenceProxy:
         Raises:
             ApiError: it can't be carried out. Also out of the events, for what goes wrong later.
         """
-        request = read_request(path, content)
+        request = await _read(path, content)
         if not self._described:
             raise UnavailableError("The model's engine is not running at the moment.", param="model")
         model, answer_id = self._find(request.model, routed, means)
@@ -203,6 +206,12 @@ class InferenceProxy:
             raise ModelNotFoundError(view.not_found(asked))
         floats = routed is None or routed.answer_id == meant.model.id
         return meant.model, meant.model.id if floats else asked
+
+
+async def _read(path: str, content: bytes | list[Part]) -> EngineRequest:
+    if isinstance(content, bytes) and len(content) >= LARGE_CONTENT:
+        return await asyncio.to_thread(read_request, path, content)
+    return read_request(path, content)
 
 
 def _check_abilities(model: Model, request: EngineRequest) -> None:
