@@ -53,3 +53,12 @@ def test_the_model_is_named_where_the_api_names_it(path: str, given: dict[str, A
 def test_the_usage_of_a_response_is_at_the_top_of_its_event_too() -> None:
     usage = {"input_tokens": 1}
     assert public({"response": {"usage": usage}}, "m", RESPONSES) == {"response": {"usage": usage}, "usage": usage}
+
+
+def test_usage_says_nothing_but_numbers_and_names_of_what_is_counted() -> None:
+    usage = {"type": "duration", "seconds": 1.5, "details": {"cached_tokens": 2, "per_turn": [1, 2]}, "cost": None}
+    assert public({"usage": usage}, "m", "/v1/audio/transcriptions")["usage"] == usage
+    told = {"total_tokens": 3, "note": "What they said.", "What they asked": 1, "details": [{"a": "Yes."}]}
+    answer = public({"type": "response.completed", "response": {"usage": told}}, "m", "/v1/responses")
+    assert answer["usage"] == {"total_tokens": 3, "note": None, "details": [{"a": None}]}
+    assert answer["response"]["usage"] == told
