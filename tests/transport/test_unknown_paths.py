@@ -9,7 +9,7 @@ def test_what_is_not_encrypted_is_named_with_all_that_is(path: str) -> None:
     said = explain(path)
     assert path in said
     assert "nothing is sent there" in said
-    assert all(endpoint.path in said for endpoint in ENDPOINTS if endpoint.path.startswith("/v1/"))
+    assert all(endpoint.path in said for endpoint in ENDPOINTS)
 
 
 @pytest.mark.parametrize("path", ["/v1/responses/resp_1", "/v1/responses/resp_1/cancel", "/v1/responses/"])
@@ -20,6 +20,10 @@ def test_a_response_cannot_be_had_later(path: str) -> None:
 @pytest.mark.parametrize("path", ["/chat/completions", "/messages", "/responses"])
 def test_who_forgot_the_prefix_is_told(path: str) -> None:
     assert f"/v1{path}" in explain(path)
+
+
+def test_who_has_the_prefix_twice_is_told() -> None:
+    assert "before /v1" in explain("/v1/v1/messages")
 
 
 @pytest.mark.parametrize("path", ["", "/", "/favicon.ico", "/v2/x", "/\x1b[31m" + "x" * 999])

@@ -674,6 +674,7 @@ def test_an_error_event_is_one_event(error: ApiError, path: str) -> None:
     [
         ("/v1/messages", True),
         ("/v1/messages/count_tokens", True),
+        ("/v1/messages/batches", True),
         ("/v1/chat/completions", False),
         ("/v1/models", False),
         ("/unstructured/x", False),

@@ -4,15 +4,14 @@ import msgspec
 
 from privity.errors import ApiError
 from privity.http import Headers, header
-from privity.protocol.endpoints import endpoint_of
 from privity.protocol.event_stream import encode_event
 
 
 def encode_error(error: ApiError, path: str, headers: Headers = ()) -> bytes:
     """Return an error's JSON in the form of the API that a path, and where several share it, the headers belong to."""
-    endpoint = endpoint_of(path)
+    is_anthropics = f"{path}/".startswith("/v1/messages/")
     is_shared = f"{path}/".startswith("/v1/models/")
-    if (endpoint is not None and endpoint.anthropic) or (is_shared and speaks_anthropic(headers)):
+    if is_anthropics or (is_shared and speaks_anthropic(headers)):
         return msgspec.json.encode(error.anthropic_body())
     if path.startswith("/api/") and not path.startswith("/api/v0/"):
         return msgspec.json.encode(error.ollama_body())

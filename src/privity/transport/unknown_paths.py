@@ -7,8 +7,9 @@ MAX_SHOWN = 80
 """Characters of a path in a message."""
 
 _API = "/v1/"
+_TWICE = "/v1/v1/"
 _STORED = "/v1/responses/"
-_ENCRYPTED = ", ".join(endpoint.path for endpoint in ENDPOINTS if endpoint.path.startswith(_API))
+_ENCRYPTED = ", ".join(endpoint.path + "…" * endpoint.path.endswith("/") for endpoint in ENDPOINTS)
 
 
 def explain(path: str) -> str:
@@ -16,6 +17,8 @@ def explain(path: str) -> str:
     shown = printable(path, MAX_SHOWN)
     if path.startswith(_STORED):
         return "Responses are not stored, so there is none to be had, continued or deleted later."
+    if path.startswith(_TWICE):
+        return f"There is no {shown} here: end the base URL before /v1, which this client adds itself."
     if path.startswith(_API):
         return (
             f"{shown} isn't among the endpoints that Privity encrypts, so nothing is sent there. Encrypted are "

@@ -99,6 +99,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"input": [CALL | {"arguments": {}}]}, "input[0].arguments"),
     ({"input": [CALL | {"name": "a b"}]}, "input[0].name"),
     ({"input": [THOUGHT | {"content": [7]}]}, "input[0].content[0]"),
+    ({"input": [THOUGHT, {"type": "reasoning"}]}, "input"),
     (said(text(), text("text")), "input[0].content[1].type"),
     (said({"type": "input_text"}), "input[0].content[0]"),
     (said({"type": "input_text", "text": 7}), "input[0].content[0].text"),

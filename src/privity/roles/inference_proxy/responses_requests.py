@@ -182,6 +182,12 @@ def _check_items(items: str | list[dict[str, Any]]) -> None:
                         code="invalid_value",
                     )
                 _check_parts(output.output if isinstance(output.output, list) else [], f"{where}.output", _PARTS)
+    if isinstance(items, list) and all(item.get("type") == "reasoning" for item in items):
+        raise InvalidRequestError(
+            "`input` has nothing but reasoning. Add the message that is to be answered.",
+            param="input",
+            code="invalid_value",
+        )
 
 
 def _check_parts(parts: list[dict[str, Any]], where: str, kinds: dict[str, type[msgspec.Struct]]) -> None:
