@@ -75,6 +75,14 @@ def test_the_screen_says_where_it_serves_what_and_how_to_use_and_stop_it() -> No
         assert part in shown
 
 
+def test_the_screen_shows_how_speech_is_written_down_where_a_model_hears() -> None:
+    assert "audio" not in screen(CHAT)
+    hears = Model("org/hears", ("transcribe",), 1, "org", ("hears",))
+    command = next(line.split() for line in screen(CHAT, hears).splitlines() if "/v1/audio/" in line)
+    assert command[:2] == ["curl", "localhost:8123/v1/audio/transcriptions"]
+    assert "model=hears" in command
+
+
 def test_the_screen_says_what_is_encrypted_for_whom_and_what_that_rests_on() -> None:
     said = " ".join(screen(CHAT).split())
     for part in (

@@ -123,6 +123,17 @@ def test_every_problem_is_a_line(kind: str, tmp_path: Path, capsys: pytest.Captu
     assert [": ".join(line.split(": ")[:2]) for line in told] == (gateway if kind == "gateway" else records)
 
 
+def test_whoever_names_no_kind_is_told_which_it_was_taken_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "proxy.toml"
+    path.write_text('gateway = "http://localhost:8081"\n')
+    assert main(["config", "check", str(path)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "It was read as a gateway's: --kind proxy or --kind records where it is none."
+    )
+
+
 def test_the_mesh_ca_must_be_there(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (directory / "mesh" / "ca.pem").unlink()
     assert main(["config", "check", str(directory / "gateway.toml")]) == 1

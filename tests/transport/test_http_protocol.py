@@ -5,7 +5,7 @@ import contextlib
 import json
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -13,12 +13,12 @@ from privity.errors import ClientGoneError
 from privity.protocol.mesh import SECRET_SERVICE
 from privity.streams import Stream
 from privity.testing.inference_rig import CA, NOW
-from privity.transport.http_protocol import WRITE_BUFFER_BYTES, Limits
+from privity.transport.http_protocol import BODY_STEP_BYTES, WRITE_BUFFER_BYTES, Limits
 from privity.transport.open_files import MAX_CONNECTIONS, max_connections
 from privity.transport.server import Terms, listening
 from privity.transport.tasks import Background
 from privity.transport.tls import client_context, server_context
-from privity.transport.web import EVENTS, Reply, Request, Routes, StreamReply, json_reply
+from privity.transport.web import EVENTS, MAX_BODY, Reply, Request, Routes, StreamReply, json_reply
 from privity.transport.web_app import WebApp
 
 pytestmark = pytest.mark.timeout(30)  # each takes milliseconds
@@ -69,7 +69,7 @@ class Handlers:
 
     async def body(self, asked: Request) -> Reply:
         try:
-            return json_reply((await asked.body(1000)).decode())
+            return json_reply((await asked.body(MAX_BODY)).decode())
         except BaseException as error:
             self.error = error
             raise
@@ -101,7 +101,7 @@ class Rig:
         self.url = ""
 
     @contextlib.asynccontextmanager
-    async def serving(self, *, tls: bool = False) -> AsyncIterator[None]:
+    async def serving(self, *, tls: bool = False, limits: Limits = LIMITS) -> AsyncIterator[None]:
         handlers = self.handlers
         routes: Routes = {
             "/ready": {"GET": handlers.ready},
@@ -109,7 +109,7 @@ class Rig:
             "/busy": {"POST": handlers.busy},
             "/endless": {"GET": handlers.endless},
         }
-        terms = Terms(limits=LIMITS, clock=self.clock, look_seconds=0.001)
+        terms = Terms(limits=limits, clock=self.clock, look_seconds=0.001)
         context = server_context(CA.issue(SECRET_SERVICE, NOW)) if tls else None
         async with Background() as background:
             app = WebApp(routes, background)
@@ -207,17 +207,36 @@ async def test_a_connection_that_is_used_again_and_again_is_never_cut_off() -> N
 async def test_a_body_without_progress_is_a_408_and_its_handler_is_left() -> None:
     rig = Rig()
     async with rig.serving():
-        reader, writer = await rig.connect(POST)
-        for piece in b"a", b"b", b"c":
+        reader, writer = await rig.connect(POST.replace(b"length: 5", b"length: 50000"))
+        for piece in b"a" * BODY_STEP_BYTES, b"b" * BODY_STEP_BYTES, b"c", b"d":
             writer.write(piece)
-            await rig.clock.pass_by(LIMITS.body_seconds - 1)
-        await rig.clock.pass_by(1)
+            await rig.clock.pass_by(LIMITS.body_seconds / 2)
         answer = await reader.read()
         await rig.handlers.left.wait()
         writer.close()
     assert answer.startswith(b"HTTP/1.1 408")
     assert error_of(answer)["message"] == "The request's body didn't come in time."
     assert isinstance(rig.handlers.error, ClientGoneError)
+
+
+async def test_bodies_that_progress_are_waited_for() -> None:
+    rig = Rig()
+    async with rig.serving():
+        reader, writer = await rig.connect(POST.replace(b"length: 5", b"length: 49152"))
+        for _ in range(3):
+            await rig.clock.pass_by(LIMITS.body_seconds - 1)
+            writer.write(b"a" * BODY_STEP_BYTES)
+            await writer.drain()
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+async def test_a_handshake_that_does_not_come_is_not_waited_for() -> None:
+    rig = Rig()
+    async with rig.serving(tls=True, limits=replace(LIMITS, handshake_seconds=0.05)):
+        reader, writer = await rig.connect()
+        assert await reader.read() == b""
+        writer.close()
 
 
 async def test_who_waits_for_an_answer_is_not_cut_off() -> None:

@@ -4,7 +4,9 @@ from privity.protocol.endpoints import ENDPOINTS
 from privity.transport.unknown_paths import explain
 
 
-@pytest.mark.parametrize("path", ["/v1/moderations", "/v1/audio/speech", "/v1/images/generations", "/v1/"])
+@pytest.mark.parametrize(
+    "path", ["/v1/moderations", "/v1/audio/speech", "/v1/images/generations", "/v1/", "/v1/responses/input_tokens"]
+)
 def test_what_is_not_encrypted_is_named_with_all_that_is(path: str) -> None:
     said = explain(path)
     assert path in said

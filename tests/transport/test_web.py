@@ -22,6 +22,7 @@ from privity.errors import (
 )
 from privity.http import Headers, header
 from privity.streams import Stream
+from privity.testing.in_memory_app import ask_app
 from privity.transport.error_forms import encode_error, error_event, wants_events
 from privity.transport.server import listening
 from privity.transport.tasks import Background
@@ -31,6 +32,7 @@ from privity.transport.web import (
     Message,
     Reply,
     Request,
+    Room,
     Routes,
     StreamReply,
     error_reply,
@@ -610,6 +612,25 @@ async def test_a_body_comes_in_its_pieces(messages: list[Message], pieces: list[
     assert await asked_with([], *messages).body(LIMIT) == b"".join(pieces)
 
 
+async def test_bodies_have_room_together_until_they_are_let_go() -> None:
+    room = Room(8)
+    first, second, third = (Request("POST", "/", b"", [], scripted(piece(b"abcde")), room) for _ in range(3))
+    assert await first.body(LIMIT) == b"abcde"
+    with pytest.raises(UnavailableError):
+        await second.body(LIMIT)
+    second.release()
+    first.release()
+    first.release()
+    assert await third.body(LIMIT) == b"abcde"
+    with pytest.raises(UnavailableError):
+        room.take(4)
+
+
+async def test_what_passes_through_takes_no_room() -> None:
+    asked = Request("POST", "/", b"", [], scripted(piece(b"abcde")), Room(0))
+    assert [each async for each in asked.stream(LIMIT)] == [b"abcde"]
+
+
 async def test_a_body_is_read_once() -> None:
     asked = asked_with([], piece(b"abc"))
     assert [await asked.body(LIMIT), await asked.body(LIMIT)] == [b"abc", b""]
@@ -713,3 +734,13 @@ async def test_each_error_bears_the_headers_that_errors_bear_here_and_other_answ
         for target in ("/show", "/count"):
             (answer,) = await ask(url, request("GET", target), "GET")
             assert "privatemode-encrypted" not in answer.headers
+
+
+async def test_an_app_gives_the_room_of_a_body_back_when_it_was_answered() -> None:
+    async def echo(asked: Request) -> Reply:
+        return json_reply((await asked.body(LIMIT)).decode())
+
+    async with Background() as background:
+        app = WebApp({"/": {"POST": echo}}, background, max_held=5)
+        statuses = [(await ask_app(app, "POST", "/", [], body)).status for body in (b"abcde", b"abcdef", b"abcde")]
+    assert statuses == [200, 503, 200]

@@ -125,7 +125,7 @@ def up_screen(
     parts = [
         bold(f"Privity {__version__} serves on {base}"),
         models_table(rows),
-        bold("Try it in another terminal") + f"\n  curl localhost:{port}/v1/models\n\n" + _snippet(base, rows),
+        bold("Try it in another terminal") + "\n" + _commands(port, rows) + "\n\n" + _snippet(base, rows),
         bold("What is encrypted, and what that rests on") + "\n" + _trust(gateway, mesh_ca),
         *hints,
         "Stop with Ctrl-C.",
@@ -147,13 +147,23 @@ def _trust(gateway: str, mesh_ca: Path) -> str:
     privity proxy --gateway {gateway} --mesh-ca {shlex.quote(str(mesh_ca))} --port 8090"""
 
 
-def _snippet(base: str, rows: Sequence[dict[str, Any]]) -> str:
-    def shortest(task: str) -> str | None:
-        ids = [row["id"] for row in rows if task in row["tasks"]]
-        return min(ids, key=len) if ids else None
+def _shortest(rows: Sequence[dict[str, Any]], task: str) -> str | None:
+    """Return the shortest ID of a model that can do it, if one can."""
+    return min((row["id"] for row in rows if task in row["tasks"]), key=len, default=None)
 
+
+def _commands(port: str, rows: Sequence[dict[str, Any]]) -> str:
+    lines = [f"  curl localhost:{port}/v1/models"]
+    hears = _shortest(rows, "transcribe")
+    if hears is not None:
+        form = f"-F model={shlex.quote(hears)} -F response_format=text -F file=@speech.wav"
+        lines.append(f"  curl localhost:{port}/v1/audio/transcriptions {form}")
+    return "\n".join(lines)
+
+
+def _snippet(base: str, rows: Sequence[dict[str, Any]]) -> str:
     lines = ["from openai import OpenAI", f'client = OpenAI(base_url="{base}/v1", api_key="unused")']
-    chat, embed = shortest("generate"), shortest("embed")
+    chat, embed = _shortest(rows, "generate"), _shortest(rows, "embed")
     if chat is not None:
         lines += [
             "answer = client.chat.completions.create(",

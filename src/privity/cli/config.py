@@ -41,9 +41,8 @@ def add_parser(commands: Any) -> None:
     check.add_argument(
         "--kind",
         choices=("gateway", "records", "proxy"),
-        default="gateway",
         help="whether `privity gateway --config` reads it, `privity inference-proxy --records`, or "
-        "`privity proxy --config` (default: %(default)s)",
+        "`privity proxy --config` (default: gateway)",
     )
     check.set_defaults(run=run)
 
@@ -52,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Check one file; return the exit status."""
     path: Path = arguments.file
     try:
-        if arguments.kind == "gateway":
+        if arguments.kind in (None, "gateway"):
             file = load_gateway_file(path)
             read_ca(file.mesh_ca)
             _show_gateway(path, file)
@@ -64,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     except ConfigError as error:
         for problem in error.problems:
             _ui.tell(problem)
+        if arguments.kind is None:
+            _ui.tell("It was read as a gateway's: --kind proxy or --kind records where it is none.")
         return 1
     return 0
 

@@ -20,11 +20,15 @@ WRITE_BUFFER_BYTES = 64 * 1024
 """Bytes of answers that wait for a slow client, beyond which the next one waits where it comes from. uvloop's own limit
 is the same in clear, but eight times as much under TLS."""
 
+HANDSHAKE_SECONDS = 10.0
+"""Until a client's handshake with TLS must be over. It counts as no connection yet, and asyncio gives it a minute."""
+
 HEAD_SECONDS = 30.0
 """Until a request's head must be there, from its first byte or a connection's beginning: most are one packet."""
 
 BODY_STALL_SECONDS = 60.0
-"""For which a body may make no progress: longer than the worst pauses of a radio link."""
+BODY_STEP_BYTES = 16 * 1024
+"""For how long a body may make no progress, and what counts as some: the worst radio links send as much in a minute."""
 
 STALL_SECONDS = 120.0
 """For which a client may take none of the bytes that wait for it: then its answer gives up its place at the engine."""
@@ -38,6 +42,7 @@ class Limits:
     """What the clients of one listener may hold, and for how long."""
 
     connections: int = field(default_factory=max_connections)
+    handshake_seconds: float = HANDSHAKE_SECONDS
     head_seconds: float = HEAD_SECONDS
     body_seconds: float = BODY_STALL_SECONDS
     stall_seconds: float = STALL_SECONDS
@@ -211,7 +216,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if cycle is None or cycle.response_complete:
             is_idle = self.timeout_keep_alive_task is not None  # uvicorn closes it in its time
             return None if is_idle else ("head", self._heads)
-        return ("body", self._body_bytes) if cycle.more_body and not self.flow.read_paused else None
+        return (
+            ("body", self._heads + self._body_bytes // BODY_STEP_BYTES)
+            if cycle.more_body and not self.flow.read_paused
+            else None
+        )
 
     def _seconds_for(self, what: _Wait) -> float:
         match what:

@@ -89,7 +89,18 @@ class _Server(uvicorn.Server):
                     await self._stopped.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
+        """Listen, as uvicorn does, but with less patience for handshakes."""
+        loop, config = asyncio.get_running_loop(), self.config
+        protocol = cast("Callable[..., asyncio.Protocol]", config.http_protocol_class)
+        make = partial(protocol, config=config, server_state=self.server_state, app_state=self.lifespan.state)
+        patience = None if config.ssl is None else self._terms.limits.handshake_seconds
+        self.servers = [
+            await loop.create_server(
+                make, sock=each, ssl=config.ssl, ssl_handshake_timeout=patience, backlog=config.backlog
+            )
+            for each in sockets or ()
+        ]
+        self.started = True
         self.serving.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -9,13 +9,14 @@ MAX_SHOWN = 80
 _API = "/v1/"
 _TWICE = "/v1/v1/"
 _STORED = "/v1/responses/"
+_COUNTS = "/v1/responses/input_tokens"
 _ENCRYPTED = ", ".join(endpoint.path + "…" * endpoint.path.endswith("/") for endpoint in ENDPOINTS)
 
 
 def explain(path: str) -> str:
     """Return the message about a path that a role doesn't answer at."""
     shown = printable(path, MAX_SHOWN)
-    if path.startswith(_STORED):
+    if path.startswith(_STORED) and path != _COUNTS:
         return "Responses are not stored, so there is none to be had, continued or deleted later."
     if path.startswith(_TWICE):
         return f"There is no {shown} here: end the base URL before /v1, which this client adds itself."

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from privity.errors import ApiError, ClientGoneError, PayloadTooLargeError, UnsupportedMediaError
+from privity.errors import ApiError, ClientGoneError, PayloadTooLargeError, UnavailableError, UnsupportedMediaError
 from privity.http import Headers, header
 from privity.protocol.event_stream import encode_event
 from privity.streams import Stream
@@ -17,6 +17,9 @@ from privity.transport.error_forms import encode_error, wants_events
 
 MAX_BODY = 128 * 1024 * 1024
 """Bytes of a request (wire-protocol.md section 9)."""
+
+MAX_HELD_BYTES = 1024 * 1024 * 1024
+"""Bytes of bodies that one listener holds at once: eight of the largest. To decrypt them takes some times that."""
 
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 1.0
@@ -55,6 +58,23 @@ class StreamReply:
     """What ends the stream where it must end before its time; None just cuts it."""
 
 
+class Room:
+    """The bytes of bodies that may be held at the same time."""
+
+    def __init__(self, size: int = MAX_HELD_BYTES) -> None:
+        self._left = size
+
+    def take(self, size: int) -> None:
+        """Take in so many bytes more. Raises `UnavailableError` where there is no room for them."""
+        if size > self._left:
+            raise UnavailableError("Too much is being sent here at the moment. Try again soon.", code="busy")
+        self._left -= size
+
+    def give_back(self, size: int) -> None:
+        """Let so many bytes go."""
+        self._left += size
+
+
 @dataclass(slots=True)
 class Request:
     """A request whose head has arrived."""
@@ -65,12 +85,15 @@ class Request:
     query: bytes
     headers: Headers
     receive: Receive
+    room: Room = field(default_factory=Room)
+    """Where its body is held."""
     tail: str = ""
     """What follows a route that ends in a slash."""
     complete: bool = field(default=False, init=False)
     only_waits: bool = field(default=False, init=False)
     """Whether its client waits for news, so that a listener that stops ends it at once."""
     _received: int = field(default=0, init=False)
+    _held: int = field(default=0, init=False)
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -103,12 +126,26 @@ class Request:
                 yield piece
 
     async def body(self, limit: int) -> bytes:
-        """Return the whole body; raises as `stream` does."""
+        """Return the whole body, for which there is room until `release`.
+
+        Raises:
+            PayloadTooLargeError: more than `limit` bytes.
+            UnavailableError: there is no room for it beside those of others.
+            ClientGoneError: the client left before its end.
+        """
         self.check_length(limit)
         pieces: list[bytes] = []
         while not self.complete:
-            pieces.append(await self._next_piece(limit))
+            piece = await self._next_piece(limit)
+            self.room.take(len(piece))
+            self._held += len(piece)
+            pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def release(self) -> None:
+        """Give the body's room back."""
+        self.room.give_back(self._held)
+        self._held = 0
 
     async def _next_piece(self, limit: int) -> bytes:
         message = await self.receive()
@@ -165,4 +202,4 @@ def require_json(request: Request) -> None:
     """Raise `UnsupportedMediaError` where the body claims to be something other than JSON."""
     kind = header(request.headers, b"content-type")
     if kind is not None and kind.split(b";")[0].strip().lower() != b"application/json":
-        raise UnsupportedMediaError("This endpoint takes application/json.")
+        raise UnsupportedMediaError("This endpoint takes JSON: send the header `Content-Type: application/json`.")

@@ -12,7 +12,19 @@ from privity.transport.cors import Cors
 from privity.transport.exchange import Exchange
 from privity.transport.tasks import Background
 from privity.transport.unknown_paths import explain
-from privity.transport.web import DRAIN_SECONDS, Check, Handler, Receive, Reply, Request, Routes, Send, error_reply
+from privity.transport.web import (
+    DRAIN_SECONDS,
+    MAX_HELD_BYTES,
+    Check,
+    Handler,
+    Receive,
+    Reply,
+    Request,
+    Room,
+    Routes,
+    Send,
+    error_reply,
+)
 
 CLIENT_GONE = 499
 """The status that is logged for a client that left; nothing is sent."""
@@ -30,6 +42,7 @@ class WebApp:
         error_headers: what each error's answer bears besides.
         cors: which web pages may read the answers; None is those of our own origin alone.
         drain_seconds: for how long a client that was refused in the middle of its request is still listened to.
+        max_held: bytes of bodies that are held at the same time.
     """
 
     def __init__(
@@ -40,6 +53,7 @@ class WebApp:
         error_headers: Headers = (),
         cors: Cors | None = None,
         drain_seconds: float = DRAIN_SECONDS,
+        max_held: int = MAX_HELD_BYTES,
     ) -> None:
         self._cors = cors
         self._check = check
@@ -48,6 +62,7 @@ class WebApp:
         self._prefixes = [(path, methods) for path, methods in routes.items() if path.endswith("/")]
         self._background = background
         self._drain_seconds = drain_seconds
+        self._room = Room(max_held)
         self._exchanges: set[Exchange] = set()
 
     @property
@@ -57,7 +72,7 @@ class WebApp:
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3.0, scope `http`)."""
-        request = Request(scope["method"], scope["path"], scope["query_string"], scope["headers"], receive)
+        request = Request(scope["method"], scope["path"], scope["query_string"], scope["headers"], receive, self._room)
         exchange = Exchange(request, send, self._background, self._drain_seconds)
         started = time.perf_counter()
         status = CLIENT_GONE
@@ -70,6 +85,7 @@ class WebApp:
             self._log_defect(request, error)
         finally:
             exchange.end()
+            request.release()
             self._exchanges.discard(exchange)
         is_call = request.method not in ("GET", "HEAD")
         level = logging.INFO if is_call else logging.DEBUG  # roles ask each other for lists all day

@@ -48,6 +48,9 @@ PDF = {"type": "document", "source": {"type": "base64", "media_type": "applicati
         {"type": "text", "text": "x", "image_url": None, "video_url": None},
         image(HTTPS),
         image("HTTPS://EXAMPLE.ORG/A.PNG"),
+        image("https://bücher.example.org:8443?a=b"),
+        image("https://8.8.8.8/a.png"),
+        image("https://[2606:4700::1111]/a.png#x"),
         image(DATA),
         image(data_url(JPEG, "jpeg")),
         image(data_url(WEBP, "png")),
@@ -67,7 +70,31 @@ def test_pictures_in_the_request_or_behind_https_pass(part: dict[str, Any]) -> N
     check_media(asked(part))
 
 
-BAD_URLS = ["http://example.org/a.png", "file:///etc/passwd", "ftp://x/y", "/etc/passwd", "", " https://x", "//x", None]
+BAD_URLS = [
+    *("http://example.org/a.png", "file:///etc/passwd", "ftp://x/y", "/etc/passwd", "", " https://x.org", "//x", None),
+    *(
+        "https:x",
+        "https://",
+        "https:///a.png",
+        "https://localhost/a.png",
+        "https://a.localhost./",
+        "https://host/a.png",
+    ),
+    *("https://127.0.0.1/", "https://127.1/", "https://2130706433/", "https://0x7f.0.0.1/", "https://10.0.0.1:8000/"),
+    *("https://169.254.169.254/latest", "https://[::1]/", "https://[fe80::1]/", "https://[::ffff:127.0.0.1]/"),
+    *(
+        "https://metadata.google.internal/",
+        "https://printer.local/",
+        "https://user@example.org/",
+        "https://a.org b.org/",
+    ),
+    *(
+        "https://127.0.0.1\\@example.org/",
+        "https://example.org\\@127.0.0.1/",
+        "https://127%2e0.0.1/",
+        "https://a.org\n/",
+    ),
+]
 
 BAD_DATA = [
     "data:",

@@ -463,6 +463,13 @@ async def test_models_that_drain_say_so_and_still_answer() -> None:
     assert await whole(proxy, CHAT, model="a", messages=HELLO)
 
 
+async def test_more_messages_than_the_context_has_tokens_are_refused_before_the_engine_counts_them() -> None:
+    proxy, http = await over(FakeLlama(context=3))
+    error = await refused(proxy, CHAT, messages=HELLO * 4)
+    assert (error.status, error.code, error.param) == (400, "context_length_exceeded", "messages")
+    assert all(request.method == "GET" for request in http.sent)
+
+
 # Embeddings
 
 VECTOR = [0.6, 0.0, 0.8]

@@ -43,6 +43,12 @@ class EngineRequest:
         """The member that has its content parts."""
         return "input" if self.endpoint.path == _RESPONSES else "messages"
 
+    @property
+    def turns(self) -> int:
+        """How many messages or other items its prompt has."""
+        turns = self.values.get(self.prompt)
+        return len(turns) if isinstance(turns, list) else 0
+
     def for_engine(self, name: str) -> Body:
         """Return what the engine gets that calls the model `name`."""
         if not isinstance(self.body, dict):

@@ -1,6 +1,8 @@
 """Which media a request may carry: pictures that it holds, or that are on the web; no sound, no film, no local file."""
 
+import re
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Any, Final
 
 from privity.engines.pictures import is_data_url, payload, read_picture
@@ -18,6 +20,14 @@ MAX_PIXELS: Final = 50_000_000
 llama.cpp takes 3 bytes for each, and up to 18 while it decodes: 0.9 GB.
 """
 
+_ADDRESS: Final = re.compile(
+    r"(?i:https)://(?P<host>\[[0-9a-fA-F:.]+\]|[^/?#@:\\\s\[\]]+)(:[0-9]{1,5})?([/?#][^\\\s]*)?"
+)
+"""A URL that every parser understands in the same way: no user, no backslash, no white space."""
+
+_HOST_NAME: Final = re.compile(r"(?!.*\.(localhost|local|internal)$)([\w-]{1,63}\.)+[^\W\d_][\w-]{0,62}")
+"""A name with a dot whose last part is no number: `localhost` has none, and resolvers take `127.1` for an address."""
+
 _MEDIA = PICTURES | {"input_audio", "audio_url", "audio", "video_url", "video", "file"}
 _REFUSED_MEMBERS = ("input_audio", "audio_url", "video_url")
 _SOURCES_WITHIN = ("base64", "text", "content")
@@ -29,7 +39,8 @@ def check_media(body: dict[str, Any]) -> None:
 
     What counts is which members a part has, not which type it claims: engines differ in what they look at.
 
-    Not checked: where on the web a picture is, and whether one can be decoded.
+    Not checked: what a name on the web resolves to, where the engine is led to from there, and whether a picture can be
+    decoded.
 
     Raises:
         InvalidRequestError: a part has a picture that is neither in the request nor behind `https:`, or that is none;
@@ -109,7 +120,21 @@ def _url(holder: Any, schemes: tuple[str, ...], where: str) -> str:
         raise _refused(
             f"An image must have a URL that begins with {' or '.join(f'`{each}`' for each in schemes)}", where
         )
+    if not is_data_url(url) and not _is_on_the_web(url):
+        raise _refused("The address of an image must be one of the public web: send the image itself otherwise", where)
     return url
+
+
+def _is_on_the_web(url: str) -> bool:
+    """Return whether a URL's host may be one that everybody can reach: no address of this machine or its networks."""
+    address = _ADDRESS.fullmatch(url)
+    if address is None:
+        return False
+    try:
+        numbered = ip_address(address["host"].strip("[]"))
+        return (getattr(numbered, "ipv4_mapped", None) or numbered).is_global
+    except ValueError:
+        return _HOST_NAME.fullmatch(address["host"].lower().rstrip(".")) is not None
 
 
 def _data(source: _Part, where: str) -> str:

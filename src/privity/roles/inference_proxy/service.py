@@ -14,6 +14,7 @@ from privity.catalogue.model import Evidence, Facts, Model
 from privity.engines.embedded.fetch import ModelFiles
 from privity.engines.engine import Answer, Engine, EngineModel
 from privity.errors import (
+    ContextLengthError,
     InvalidRequestError,
     ModelNotFoundError,
     StartError,
@@ -221,6 +222,11 @@ def _check_abilities(model: Model, request: EngineRequest) -> None:
     if others := request.media - PICTURES:
         raise InvalidRequestError(
             f"Content parts of these types aren't supported: {', '.join(sorted(others))}.", param=request.prompt
+        )
+    if model.context_length is not None and request.turns > model.context_length:
+        raise ContextLengthError(  # engines take minutes to find that out
+            f"There are {request.turns} messages; the model's context is {model.context_length} tokens.",
+            param=request.prompt,
         )
     if request.uses_tools and "tool_calling" not in model.tasks:
         raise WrongTaskError(f"The model `{request.model}` can't call tools.", param="tools")
