@@ -741,6 +741,6 @@ async def test_an_app_gives_the_room_of_a_body_back_when_it_was_answered() -> No
         return json_reply((await asked.body(LIMIT)).decode())
 
     async with Background() as background:
-        app = WebApp({"/": {"POST": echo}}, background, max_held=5)
-        statuses = [(await ask_app(app, "POST", "/", [], body)).status for body in (b"abcde", b"abcdef", b"abcde")]
+        app = WebApp({"/echo": {"POST": echo}}, background, max_held=5)
+        statuses = [(await ask_app(app, "POST", "/echo", [], body)).status for body in (b"abcde", b"abcdef", b"abcde")]
     assert statuses == [200, 503, 200]
