@@ -138,7 +138,7 @@ def test_a_gateway_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     port = free_port()
     (tmp_path / "gateway.toml").write_text(example.replace("port = 8081", f"port = {port}"))
     shown = subprocess.run([str(PRIVITY), *words(check)], capture_output=True, text=True, check=True).stdout
-    assert shown.startswith("gateway.toml is valid: 2 inference proxies (1 draining), 1 model, ")
+    assert shown.startswith("gateway.toml is valid: 2 inference proxies (1 draining), 1 for documents, 1 model, ")
     with program(tmp_path, *words(serve)):
         answer = http("GET", f"http://127.0.0.1:{port}/v1/models")
     assert (answer.status, answer.error["code"]) == (401, "invalid_api_key")

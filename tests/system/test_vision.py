@@ -70,7 +70,7 @@ def test_images_count_as_much_as_the_engine_makes_of_them(vision: OpenAI) -> Non
     ("url", "param", "code"),
     [
         ("https://example.org/a.png", "messages[0].content", "unsupported_image_url"),
-        ("https://127.0.0.1/a.png", "messages[0].content", "unsupported_image_url"),
+        ("https://127.0.0.1/a.png", "messages[0].content", "invalid_value"),
         ("http://example.org/a.png", "messages[0].content", "invalid_value"),
         ("file:///etc/passwd", "messages[0].content", "invalid_value"),
         ("data:image/png,abc", "messages[0].content", "invalid_value"),

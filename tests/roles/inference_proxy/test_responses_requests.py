@@ -62,7 +62,7 @@ GOOD: list[dict[str, Any]] = [
     {"input": [USER, THOUGHT, CALL, OUTPUT]},
     {"input": [THOUGHT | {"content": [{"type": "reasoning_text", "text": "So."}]}, CALL | {"arguments": ""}]},
     {"input": [CALL, OUTPUT | {"output": [text(), IMAGE]}]},
-    said(text(), IMAGE, IMAGE | {"image_url": "https://x"}),
+    said(text(), IMAGE, IMAGE | {"image_url": "https://x.org"}),
     said(text("output_text"), {"type": "refusal", "refusal": "No."}, role="assistant"),
     said(),
 ]  # fmt: skip

@@ -82,11 +82,12 @@ def _chosen(choice: Any, name: str) -> dict[str, Any]:
 
 
 def _response(body: dict[str, Any]) -> dict[str, Any]:
-    """Leave out outputs of calls that nobody made, and choose the declared tool."""
+    """Leave out outputs of calls that nobody made, choose the declared tool, and let there be something to answer."""
     match body:
         case {"input": [*items]}:
             kept = [item for item in items if item.get("type") != "function_call_output"]
-            body = body | {"input": kept or "x"}
+            has_more = any(item.get("type") != "reasoning" for item in kept)
+            body = body | {"input": kept if has_more else "x"}
     match body:
         case {"tools": [{"name": name}, *_], "tool_choice": {"type": kind} as choice}:
             named = {"type": "function", "name": name}

@@ -68,13 +68,17 @@ class Web:
     def __init__(self, answer: bytes = OK) -> None:
         self.heads: list[bytes] = []
         self.connections = 0
+        self.left = asyncio.Event()
         self._answer = answer
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        while True:
-            self.heads.append(await reader.readuntil(b"\r\n\r\n"))
-            writer.write(self._answer)
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                self.heads.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(self._answer)
+        writer.close()
+        self.left.set()
 
 
 @asynccontextmanager
@@ -344,6 +348,7 @@ async def test_a_unix_socket_is_never_behind_a_proxy(tmp_path: Path) -> None:
     outgoing = way("http://gateway.test", f"http://{quote(USER, safe=':')}@192.0.2.1")
     async with PooledHttpClient(proxy=outgoing) as client:
         assert await get(client, f"http+unix://{quote(str(tmp_path / 's'), safe='')}/x") == b"ok"
+    await web.left.wait()
     server.close()
     assert web.heads == [b"GET /x HTTP/1.1\r\nhost: localhost\r\n\r\n"]
 

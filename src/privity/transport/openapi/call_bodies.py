@@ -59,13 +59,19 @@ _GENERATION: Json = {
 
 _FUNCTION = record({"name": FUNCTION_NAME, "description": or_null(text()), "parameters": or_null(OBJECT)}, ("name",))
 
+WEB = r"https://([a-z0-9-]{1,63}\.)+[a-z]{2,63}(/[a-z0-9._~-]*)?$"
+"""How addresses of the public web look; others do, too."""
+
+IMAGE_URL = rf"^(data:|{WEB})"
+
 _PART = one_of_type(
     record({"type": text(const="text"), "text": text()}, ("type", "text")),
     record(
         {
             "type": text(const="image_url"),
             "image_url": record(
-                {"url": text("`https:`, or `data:` with a PNG, JPEG, WebP or GIF.", pattern="^(https|data):")}, ("url",)
+                {"url": text("An address on the web, or `data:` with a PNG, JPEG, WebP or GIF.", pattern=IMAGE_URL)},
+                ("url",),
             ),
         },
         ("type", "image_url"),

@@ -1,6 +1,6 @@
 """Schemas of Anthropic's Messages API: what of requests is checked, and what clients may count on in answers."""
 
-from privity.transport.openapi.call_bodies import MAX_TOOLS, MODEL, OBJECT, POSITIVE, SALT, STREAM
+from privity.transport.openapi.call_bodies import MAX_TOOLS, MODEL, OBJECT, POSITIVE, SALT, STREAM, WEB
 from privity.transport.openapi.parts import (
     Json,
     array,
@@ -15,7 +15,9 @@ from privity.transport.openapi.parts import (
 
 _TOOL_NAME = text(pattern="^[A-Za-z0-9_-]{1,128}$")
 _CALL_ID = text(minLength=1)
-_WEB = record({"type": text(const="url"), "url": text(pattern="^https:")}, ("type", "url"))
+_WEB = record(
+    {"type": text(const="url"), "url": text("An address on the public web.", pattern=f"^{WEB}")}, ("type", "url")
+)
 
 
 def _base64(of: str) -> Json:

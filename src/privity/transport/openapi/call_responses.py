@@ -1,6 +1,15 @@
 """Schemas of the Responses API: what of its requests is checked, and what clients may count on in its answers."""
 
-from privity.transport.openapi.call_bodies import FUNCTION_NAME, MAX_TOOLS, MODEL, OBJECT, POSITIVE, SALT, STREAM
+from privity.transport.openapi.call_bodies import (
+    FUNCTION_NAME,
+    IMAGE_URL,
+    MAX_TOOLS,
+    MODEL,
+    OBJECT,
+    POSITIVE,
+    SALT,
+    STREAM,
+)
 from privity.transport.openapi.parts import (
     Json,
     array,
@@ -23,7 +32,7 @@ _TEXT = one_of_type(
 _IMAGE = record(
     {
         "type": text(const="input_image"),
-        "image_url": text("`https:` or `data:`.", pattern="^(https|data):"),
+        "image_url": text("An address on the public web, or `data:`.", pattern=IMAGE_URL),
         "detail": or_null(text(enum=["low", "high", "auto", "original"])),
     },
     ("type", "image_url"),
