@@ -159,7 +159,7 @@ class Agreements:
         exchange, _ = self._under_way(key)
         result = await asyncio.shield(exchange)
         if isinstance(result, ApiError):
-            _LOG.warning("no secret could be agreed on", extra={"error": result.message})
+            _LOG.warning("no secret could be agreed on", extra={"at": self._url, "error": result.message})
         return REFUSED_SECONDS if isinstance(result, UnauthorizedError) else LOOK_SECONDS
 
     def _under_way(self, key: bytes | None) -> "tuple[asyncio.Task[Agreement | ApiError], bytes | None]":
