@@ -95,8 +95,15 @@ def proxy_document() -> Json:
 
 
 def _calls() -> Json:
-    version = header("anthropic-version", text(), "Passed on.")
-    beta = header("anthropic-beta", text(), "Passed on.")
+    return {
+        **_openais_calls(),
+        **_anthropics_calls(),
+        **_speech_calls(),
+        "/unstructured/{path}": {"post": _document_call()},
+    }
+
+
+def _openais_calls() -> Json:
     return {
         "/v1/chat/completions": {
             "post": _call("chat", "Answer a conversation", call_bodies.json_body("ChatRequest"), "ChatAnswer", _CHUNKS)
@@ -118,6 +125,13 @@ def _calls() -> Json:
                 "Each `data` is an event, named by its `type`; the last one is `[DONE]`. An error is the last event.",
             )
         },
+    }
+
+
+def _anthropics_calls() -> Json:
+    version = header("anthropic-version", text(), "Passed on.")
+    beta = header("anthropic-beta", text(), "Passed on.")
+    return {
         "/v1/messages": {
             "post": {
                 **_call(
@@ -143,6 +157,11 @@ def _calls() -> Json:
                 "parameters": [version, beta],
             }
         },
+    }
+
+
+def _speech_calls() -> Json:
+    return {
         "/v1/audio/transcriptions": {
             "post": _call(
                 "transcribe",
@@ -161,7 +180,6 @@ def _calls() -> Json:
                 _PIECES,
             )
         },
-        "/unstructured/{path}": {"post": _document_call()},
     }
 
 
