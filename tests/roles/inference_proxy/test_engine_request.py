@@ -4,7 +4,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from privity.errors import InvalidRequestError, RouteNotFoundError
+from privity.errors import EngineFailedError, InvalidRequestError, RouteNotFoundError
 from privity.protocol.multipart import Part
 from privity.roles.inference_proxy.engine_request import read_request
 from privity.testing.sealed import SALT
@@ -139,3 +139,11 @@ def test_a_form_is_a_transcriptions() -> None:
     asked = read_request("/v1/audio/transcriptions", [Part("model", b"m"), Part("file", b"x", is_file=True)])
     assert asked.model == "m"
     assert asked.for_engine("inner") == [Part("model", b"inner"), Part("file", b"x", is_file=True)]
+
+
+@pytest.mark.parametrize("kind", ["canary", 7, None])
+def test_the_type_of_a_whole_message_stays_plain_so_it_is_the_one_that_it_must_be(kind: object) -> None:
+    asked = read_request(MESSAGES, body(MESSAGES))
+    assert asked.shaped({"type": "message"}) == {"type": "message"}
+    with pytest.raises(EngineFailedError):
+        asked.shaped({"type": kind})

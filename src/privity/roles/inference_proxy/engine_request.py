@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from privity.engines.engine import METERED, Body, Json
-from privity.errors import InvalidRequestError, RouteNotFoundError
+from privity.errors import EngineFailedError, InvalidRequestError, RouteNotFoundError
 from privity.protocol.cache_salt import check_salt
 from privity.protocol.endpoints import Endpoint, Form, endpoint_of
 from privity.protocol.fields import Fields, read_object, scan
@@ -64,6 +64,8 @@ class EngineRequest:
 
     def shaped(self, answer: Json) -> Json:
         """Return the engine's whole answer as the request wants it. Raises `ApiError` where that can't be."""
+        if "type" in self.endpoint.plain_answer and answer.get("type") != "message":  # it stays plain
+            raise EngineFailedError("The engine's answer isn't a message.")
         return embeddings.shaped(answer, self.values) if self.endpoint.path == embeddings.PATH else answer
 
 
