@@ -43,8 +43,6 @@ _GENERATION = frozenset({"model", "stream", "stream_options", "max_tokens", "max
 _SPEECH = frozenset({"model", "stream", "stream_include_usage", "stream_continuous_usage_stats"})
 _SAID = frozenset({"duration", "usage"})
 
-# The last three below, of which the deployed service knows nothing, are encrypted like their relatives.
-
 ENDPOINTS = (
     Endpoint("/v1/chat/completions", plain_request=_GENERATION, salted=True, reports_usage=True, id_prefix="chatcmpl-"),
     Endpoint("/v1/completions", plain_request=_GENERATION, salted=True, reports_usage=True, id_prefix="cmpl-"),
@@ -60,6 +58,7 @@ ENDPOINTS = (
     ),
     Endpoint("/v1/audio/transcriptions", Form.MULTIPART, plain_request=_SPEECH, plain_answer=_SAID),
     Endpoint("/unstructured/", Form.WHOLE, plain_request=frozenset(), plain_answer=frozenset()),
+    # The deployed service knows nothing of those from here on: they are encrypted like their relatives.
     Endpoint(
         "/v1/responses",
         plain_request=frozenset({"model", "stream"}),

@@ -73,6 +73,25 @@ def is_alive(pid: int) -> bool:
     return bool(listed.strip()) and not listed.startswith("Z")
 
 
+def end_of_worker(module: str, job: str) -> tuple[int, bytes, bytes]:
+    """Run an engine's worker that ends by itself; return its exit status, its output and its errors.
+
+    Args:
+        module: the worker's.
+        job: its argument.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", module, job],
+        stdin=subprocess.PIPE,  # its end would end the worker
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        status = process.wait(60)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        return status, process.stdout.read(), process.stderr.read()
+
+
 class Program:
     """One `privity` process; its screen and its log are files."""
 

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import pytest
 from privity.engines.embedded import worker
 from privity.engines.embedded.gguf_header import GgufHeader
 from privity.engines.embedded.worker import Job, embeds, tool_template
+from privity.testing.programs import end_of_worker
 from privity.testing.tiny_gguf import CHATML
 
 
@@ -58,13 +57,4 @@ def test_a_model_that_cannot_be_loaded_is_said_to_have_failed_in_one_word(
     if content is not None:
         (tmp_path / "model.gguf").write_bytes(content)
     job = Job("m", str(tmp_path / "model.gguf"), None, str(tmp_path / "sock"), None)
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", worker.__name__, json.dumps(asdict(job))],
-        stdin=subprocess.PIPE,  # its end would end the worker
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.wait(60) == 1
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert (process.stdout.read(), process.stderr.read()) == (b"failed\n", b"")
+    assert end_of_worker(worker.__name__, json.dumps(asdict(job))) == (1, b"failed\n", b"")

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +20,7 @@ from privity.engines.engine import Json
 from privity.engines.probes import silence
 from privity.errors import InvalidRequestError, StartError
 from privity.protocol.multipart import Part
+from privity.testing.programs import end_of_worker
 from privity.testing.tiny_whisper import LANGUAGES, write_tiny_whisper
 from privity.transport.http_client import PooledHttpClient
 
@@ -85,13 +84,4 @@ async def test_damaged_weights_say_what_is_wrong_and_the_way_out(
 
 def test_a_worker_that_can_not_load_its_model_says_so_in_one_word(tmp_path: Path) -> None:
     job = Job("m", str(tmp_path), str(tmp_path / "sock"))
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", worker.__name__, json.dumps(asdict(job))],
-        stdin=subprocess.PIPE,  # its end would end the worker
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.wait(60) == 1
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert (process.stdout.read(), process.stderr.read()) == (b"failed\n", b"")
+    assert end_of_worker(worker.__name__, json.dumps(asdict(job))) == (1, b"failed\n", b"")
